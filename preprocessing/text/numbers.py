@@ -64,6 +64,12 @@ def has_own_numbers(code: str) -> bool:
     return "_" in full and (full in FORMS or has_no_sharp_s(code))
 
 
+def joins_at_spaces(code: str) -> bool:
+    """Whether 10 000 with a plain space is one number in a language whose numbers are spelled out."""
+    forms = forms_of(code)
+    return base_language(code) == "de" if forms is None else " " in forms.group
+
+
 def digits_stay(code: str) -> str | None:
     """Why numbers stay in digits in a language, or None where they are spelled out.
 
@@ -142,7 +148,7 @@ class NumberWords:
 
     def _of_forms(self, forms: NumberForms) -> list[Rule]:
         group, point = forms.group, forms.point
-        integer = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
+        integer = rf"(?:(?<!\d)\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
         if forms.lakh:
             integer = rf"(?:\d{{1,2}}(?:,\d{{2}})+,\d{{3}}(?!\d)|{integer})"
         amount = rf"(?:(?<!\d{point}){integer}{point}\d+(?!{point}?\d)|{integer})"
@@ -235,8 +241,8 @@ class NumberWords:
 
     def _english_or_german(self) -> list[Rule]:
         is_english = base_language(self.language) == "en"
-        group, decimal = (",", r"\.") if is_english else (r"\.", ",")
-        integer = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
+        group, decimal = (",", r"\.") if is_english else ("[. ]", ",")
+        integer = rf"(?:(?<!\d)\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
         integer = rf"(?:{self._lakh}{integer})"
         amount = rf"{integer}(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d)|\s{FRACTION})?|{FRACTION}"
         if is_english:
@@ -351,7 +357,7 @@ class NumberWords:
                 lambda m: self._german_ordinal(m[1], m[2], century=m[3] is not None),
             ),
             (
-                r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+|\d{2,4})(er[ns]?)\b",
+                r"(?<![\d.,])(\d{1,3}(?:[. ]\d{3})+|\d{2,4})(er[ns]?)\b",
                 lambda m: self.number(m[1], bare=True) + m[2],
             ),
         ]

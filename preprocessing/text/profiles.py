@@ -20,7 +20,7 @@ from preprocessing.text.language_letters import (
     keep_words_of,
 )
 from preprocessing.text.languages import common_language, language_code, regional_code
-from preprocessing.text.numbers import NumberWords, digits_stay, has_own_numbers, languages
+from preprocessing.text.numbers import NumberWords, digits_stay, has_own_numbers, joins_at_spaces, languages
 from preprocessing.text.steps import Profile, Step
 from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters_of
 
@@ -84,13 +84,21 @@ def _numbers(language: str) -> tuple[Step, ...]:
     return (Step(f"numbers spelled out ({language})", NumberWords(language), (example,)),)
 
 
+def _thousands(language: str | None) -> tuple[Step, ...]:
+    """The step that marks thousands written with a no-break space, before it is a plain one; none in a language that
+    joins at plain ones."""
+    if language is None or digits_stay(language) is not None or joins_at_spaces(language):
+        return ()
+    return (steps.JOIN_THOUSANDS,)
+
+
 def _about_numbers(language: str | None) -> tuple[int, str, str]:
     """The version, the end of the description, and the note of a profile for a language."""
     if language is None:
         return 3, "", ""
     reason = digits_stay(language)
     if reason is None:
-        return 5 if language[:2] == "de" else 4, f"; numbers spelled out ({language})", ""
+        return 6 if language[:2] == "de" else 5, f"; numbers spelled out ({language})", ""
     stay = f"digits stay digits in {language}: {reason}"
     return 4, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
 
@@ -105,6 +113,7 @@ def _basic(language: str | None) -> Profile:
         (
             steps.ONE_CHILLU,
             steps.REMOVE_INVISIBLE,
+            *_thousands(language),
             steps.COMPOSE,
             *fold_letters(language),
             *(() if language is None else _numbers(language)),
@@ -135,6 +144,7 @@ def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterat
         (
             steps.ONE_CHILLU,
             steps.REMOVE_INVISIBLE,
+            *_thousands(None if has_digits else language),
             steps.COMPOSE,
             *fold_letters(language, kept=characters),
             *(() if has_digits or language is None else _numbers(language)),

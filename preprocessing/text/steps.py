@@ -114,6 +114,8 @@ _WORD_CHARACTERS = CharacterTable(
     lambda character: character if is_letter_or_digit(character) or character == "'" else " "
 )
 _APOSTROPHE_IN_NUMBER = re.compile(r"(?<=\d)'(?=\d)")
+_NO_BREAK = re.compile("[\u00a0\u2007\u2009\u202f]")  # NFKC makes plain spaces of these
+_SPACED_THOUSANDS = re.compile(rf"(?<![\d.,])[1-9]\d{{0,2}}(?:{_NO_BREAK.pattern}\d{{3}})+(?!\d)")
 # Thai and Lao sara am, which NFKC takes apart: a circle above and sara aa, the mark of the tone before or between them.
 _SARA_AM = re.compile("\u0e4d([\u0e48-\u0e4b]*)\u0e32|\u0ecd([\u0ec8-\u0ecb]*)\u0eb2")
 
@@ -133,6 +135,15 @@ _SYMBOL_LETTERS = 2  # m², km², x³: longer words have no powers, but footnote
 def one_chillu(text: str) -> str:
     """The text with one character for each final consonant of Malayalam that is written with a zero-width joiner."""
     return _OLD_CHILLU.sub(lambda match: _CHILLUS[match[1]], text) if "\u200d" in text else text
+
+
+def join_thousands(text: str) -> str:
+    """The text with a comma for each no-break, thin or figure space between the thousands of a number.
+
+    >>> join_thousands("10\u202f000 of 1\u00a0000\u00a0000, and 5 000")
+    '10,000 of 1,000,000, and 5 000'
+    """
+    return text if text.isascii() else _SPACED_THOUSANDS.sub(lambda match: _NO_BREAK.sub(",", match[0]), text)
 
 
 def one_script_of_digits(text: str) -> str:
@@ -279,6 +290,7 @@ REMOVE_ANNOTATIONS = Step(
     ("[laughter] well, <unk> (inaudible) %uh", "（笑）そうです"),
 )
 ONE_CHILLU = Step("Malayalam's final consonants as one character each", one_chillu, ("\u0d05\u0d35\u0d28\u0d4d\u200d",))
+JOIN_THOUSANDS = Step("thousands with a no-break space to ones with a comma", join_thousands, ("10\u202f000",))
 ONE_SCRIPT_OF_DIGITS = Step("digits of all scripts as 0 to 9", one_script_of_digits, ("٣ १२",))
 REMOVE_INVISIBLE = Step(
     "invisible characters removed: soft hyphens, zero-width joiners, emoji selectors",

@@ -11,7 +11,7 @@ from tests.conftest import ROOT, write_manifest
 def test_a_profile_is_explained_step_by_step() -> None:
     result = run("-m", "preprocessing.text", "--profile", "basic:en", "The 3rd.", "-5°")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("basic:en, version 4: ")
+    assert result.stdout.startswith("basic:en, version 5: ")
     assert "numbers spelled out (en)" in result.stdout
     assert "'Straße ÉTÉ' -> 'straße été'" in result.stdout
     assert result.stdout.endswith("\n\nthe third\nminus five\n")

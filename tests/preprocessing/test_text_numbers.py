@@ -150,6 +150,32 @@ def test_telephone_numbers_are_read_digit_by_digit(language: str, raw: str, spel
     assert _basic(language)(raw) == spelled
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u2009", "\u202f"])
+@pytest.mark.parametrize(
+    ("language", "raw", "with_plain_space", "with_no_break_space"),
+    [
+        ("de", "10 000 Menschen", "zehntausend menschen", None),
+        ("de", "12 500 €, die 20 000er", "zwölftausendfünfhundert euro die zwanzigtausender", None),
+        ("de", "1 234,5 %", "eintausendzweihundertvierunddreißig komma fünf prozent", None),
+        ("de", "im Jahr 2020 100 %", "im jahr zweitausendzwanzig einhundert prozent", None),
+        ("de-CH", "10 000.50 Fr.", "zehntausend franken fünfzig", None),
+        ("fr", "en 2020 100 %", "en deux mille vingt cent pour cent", None),
+        ("en", "1 000 000 men", "one zero zero zero zero zero zero men", "one million men"),
+        ("en", "$12 500", "twelve dollars five hundred", "twelve thousand five hundred dollars"),
+        ("en", "3.141 592", "three point one four one five hundred ninety two", None),
+        ("en", "020 794", "zero two zero seven hundred ninety four", None),
+        ("zh", "10 000人", "十 零零零人", "一万人"),
+    ],
+)  # fmt: skip
+def test_thousands_with_a_space(
+    language: str, raw: str, with_plain_space: str, with_no_break_space: str | None, space: str
+) -> None:
+    """Languages that write 1,000 join no plain space: "5 000" may be two numbers."""
+    assert _basic(language)(raw) == with_plain_space
+    expected = with_plain_space if with_no_break_space is None else with_no_break_space
+    assert _basic(language)(raw.replace(" ", space)) == expected
+
+
 @pytest.mark.parametrize("language", ["de-CH", "de-LI"])
 @pytest.mark.parametrize(
     ("raw", "spelled"),
