@@ -393,6 +393,11 @@ def test_column_names_may_have_capitals(tmp_path: Path) -> None:
     for name, speaker, columns in (("a.csv", "ann", (("Text", "no"),)), ("b.tsv", None, (("Accent", "x"),))):
         (one,) = open_corpus(str(tmp_path / name), columns=None).require_complete().utterances
         assert (one.text, one.speaker, one.columns) == ("yes", speaker, columns)
+    (tmp_path / "calls.csv").write_text(
+        "File Name;Channel;Start Time;End Time;Transcript;Speaker ID\n1.wav;1;0,25;0,75;one;ann\n;;;;;\n ;;\n"
+    )
+    (one,) = open_corpus(str(tmp_path / "calls.csv")).require_complete().utterances
+    assert (one.channel, one.start, one.stop, one.text, one.speaker) == (1, 0.25, 0.75, "one", "ann")
     (tmp_path / "c.csv").write_text("Id,Text,Hypothesis\n1,yes,no\n")
     (row,) = read_rows(str(tmp_path / "c.csv"))
     assert row.fields == {"Id": "1", "Text": "yes", "Hypothesis": "no"}, "a reference is never taken for a transcript"

@@ -38,7 +38,7 @@ from preprocessing.errors import InputError
 
 KNOWN_KEYS = frozenset(
     (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *RECORDING_KEYS)
-) | {*NUMBER_KEYS}
+) | {*NUMBER_KEYS, "channel"}
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MAX_RECORD_LINES = 1000  # of one row whose quoted field goes on over lines
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv")
@@ -67,7 +67,7 @@ def read_manifest(path: str) -> Rows:
         path,sentence,client_id
         wav/1.flac,"one, two",ann
 
-    Column names of a table may have capitals. Audio paths are relative to the manifest's folder. Raises InputError when
+    Column names of a table may have capitals and spaces, and rows of empty cells are passed over. Audio paths are relative to the manifest's folder. Raises InputError when
     the file is no text or its header names no audio or no text.
     """
     try:
@@ -297,12 +297,14 @@ def _header(path: str, lines: _Lines, separator: str | None) -> tuple[list[str],
 
 
 def _column_names(names: Sequence[str]) -> list[str]:
-    """The names of a corpus's columns; known ones in lower case, unless there is such a column, too.
+    """The names of a corpus's columns; known ones in lower case, with underscores for spaces, unless there is such a
+    column, too.
 
-    >>> _column_names(["Audio", "Text", "text", "Accent"])
-    ['audio', 'Text', 'text', 'Accent']
+    >>> _column_names(["Audio", "Text", "text", "Speaker ID", "Accent"])
+    ['audio', 'Text', 'text', 'speaker_id', 'Accent']
     """
-    return [lower if (lower := name.lower()) in KNOWN_KEYS and lower not in names else name for name in names]
+    keys = ("_".join(name.lower().split()) for name in names)
+    return [key if key in KNOWN_KEYS and key not in names else name for key, name in zip(keys, names, strict=True)]
 
 
 def _why_unreadable(error: csv.Error) -> str:
@@ -384,7 +386,7 @@ def _table_rows(path: str, lines: _Lines, header: Sequence[str], separator: str,
                 path, number, f"cannot be read ({why}); expected closed quotes and short fields: correct the line"
             )
             continue
-        if cells:
+        if any(map(str.strip, cells)):
             yield Row(path, number, _table_fields(header, cells, separator, quoted))
 
 
