@@ -116,6 +116,40 @@ def test_a_datasets_other_names_of_an_id_stay(tmp_path: Path) -> None:
     assert [one.id for one in found] == ["u1", "row-000001", "row-000002"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "a.txt",  # Audacity; a point and a label without text are no utterances, a backslash begins frequencies
+            "0.500000\t0.750000\tgood  morning\n\\\t100.0\t900.5\n0.8\t0.8\tding\n0,8\t0,9\t\n0.80\t1\tyes\n",
+            [("a-0000500-0000750", 0.5, 0.75, "good morning"), ("a-0000800-0001000", 0.8, 1.0, "yes")],
+        ),
+        ("a.TXT", "0 46797 She had your dark suit\n", [("a", 0.0, None, "She had your dark suit")]),
+        ("a.lab", "hello\nthere", [("a", 0.0, None, "hello there")]),
+        ("a.txt", "1\t2\n", [("a", 0.0, None, "1 2")]),
+        ("a.txt", "1 2 Polizei\n3 4 Offizier", [("a", 0.0, None, "1 2 Polizei 3 4 Offizier")]),
+        ("a.txt", "1 500 men", [("a", 0.0, None, "1 500 men")]),
+        ("a.lab", "0 2500000 sil\n2500000 8000000 hello\n", "a.lab has two numbers before the text of each of its 2"),
+        ("a.txt", "0.5\t0.5\tding\n", "labels of points alone; expected some with a start and a stop"),
+    ],
+)  # fmt: skip
+def test_texts_beside_audio_may_have_times(
+    tmp_path: Path, name: str, content: str, expected: list[tuple[str, float, float | None, str]] | str
+) -> None:
+    corpora.write_audio(tmp_path / "a.wav", SPOKEN[0])
+    corpora.write_audio(tmp_path / "b.WAV", SPOKEN[1])
+    (tmp_path / "b.TXT").write_text("ONE")
+    (tmp_path / name).write_text(content)
+    corpus = open_corpus(str(tmp_path))
+    found = [(one.id, one.start, one.stop, one.text) for one in corpus.utterances if one.id != "b"]
+    assert len(corpus.utterances) > len(found), "b.TXT"
+    if isinstance(expected, str):
+        (reject,) = corpus.rejects
+        assert reject.reason.startswith(expected) and not found
+    else:
+        assert found == expected and not corpus.rejects
+
+
 def test_kaldi_segments_cut_recordings(tmp_path: Path) -> None:
     corpora._kaldi_tables(tmp_path)
     for one in SPOKEN[::2]:
@@ -229,6 +263,12 @@ def test_names_may_hold_anything(tmp_path: Path, name: str) -> None:
     corpus = open_corpus(str(folder / "m.jsonl"))
     assert corpus.utterances[0].id == name
     assert "\n" not in corpus.rejects[0].where
+
+
+def test_a_workbook_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    (tmp_path / "m.xlsx").write_bytes(b"PK\3\4\x14\0\6\0")
+    with pytest.raises(InputError, match=r"Excel workbook .* save it as 'CSV UTF-8'"):
+        open_corpus(str(tmp_path / "m.xlsx"))
 
 
 def test_an_audio_file_is_no_manifest(tmp_path: Path) -> None:

@@ -18,7 +18,13 @@ SPLIT_FOLDERS = {  # as `datasets` names the splits of an audiofolder
     **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
+TEXT_SUFFIXES = (".txt", ".TXT", ".lab", ".LAB")  # beside audio; .lab is of the Montreal Forced Aligner
 MAX_TEXT_CHARACTERS = 2**20  # of a .txt beside audio
+# A label of Audacity: start and stop in seconds, and its text where it has one. Lines with a backslash are frequencies.
+_LABEL = re.compile(r"(\d+(?:[.,]\d+)?)\t(\d+(?:[.,]\d+)?)(?:\t(.*))?", re.ASCII)
+# A line with the numbers of its first and last sample before its text, as TIMIT's, or times of 100 ns, as HTK's.
+_NUMBERED = re.compile(r"(\d+)\s+(\d+)\s+(.*[^\W\d_].*)")
+LEAST_LAST_SAMPLE = 1000  # of the numbers before a text: smaller ones are spoken
 LJSPEECH_AUDIO = "wavs"
 TRANSCRIPTS = ".trans.txt"
 LIBRISPEECH_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # LibriSpeech is FLAC; people convert it
@@ -129,19 +135,23 @@ def is_text_beside_audio(folder: str) -> bool:
     """Whether an audio file at any depth has a text of its name beside it. May walk the whole folder."""
     if not os.path.isdir(folder):
         return False
-    return any(os.path.isfile(f"{stem}.txt") for _, stem in _audio_files(folder))
+    return any(_text_beside(stem) is not None for _, stem in _audio_files(folder))
 
 
 def read_text_beside_audio(folder: str) -> Rows:
     """Audio files with their texts beside them, at any depth; the id is the path without suffix.
 
         ann/1.wav
-        ann/1.txt           ONE TWO
+        ann/1.txt           ONE TWO         or ann/1.lab
         bob/1.mp3
 
-    Audio without a text is set aside.
+    A text that is a label track of Audacity gives a row for each label. Audio without a text is set aside.
     """
     return Rows("", _text_beside_audio_rows(folder))
+
+
+def _text_beside(stem: str) -> str | None:
+    return next(filter(os.path.isfile, (stem + suffix for suffix in TEXT_SUFFIXES)), None)
 
 
 def _audio_files(folder: str) -> Iterator[tuple[str, str]]:
@@ -154,29 +164,71 @@ def _audio_files(folder: str) -> Iterator[tuple[str, str]]:
 
 def _text_beside_audio_rows(folder: str) -> Iterator[Row]:
     for number, (path, stem) in enumerate(_audio_files(folder), start=1):
+        beside = _text_beside(stem)
+        if beside is None:
+            yield Row(path, number, f"no {os.path.basename(stem)}.txt beside it; expected its transcript: add it")
+            continue
         try:
-            text = _text_of_file(f"{stem}.txt")
-        except FileNotFoundError:
-            reason = f"no {os.path.basename(stem)}.txt beside it; expected its transcript: add it"
-            yield Row(path, number, reason)
+            lines = _lines_of_text(beside)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({why}); expected UTF-8: fix it")
+            yield Row(path, number, f"{os.path.basename(beside)} cannot be read ({why}); expected UTF-8: fix it")
+            continue
+        if (labels := _labels(beside, path, lines)) is not None:
+            yield from labels
+            continue
+        numbered = _without_sample_numbers([line for _, line in lines])
+        if numbered is None:
+            reason = (
+                f"{os.path.basename(beside)} has two numbers before the text of each of its {len(lines)} lines, as "
+                "labels of HTK or TIMIT; expected the text alone: remove the numbers, or write a manifest with times"
+            )
+            yield Row(path, number, reason)
         else:
             name = os.path.relpath(stem, folder).replace(os.sep, "/")
-            yield Row(path, number, {"audio": path, "text": text, "id": name})
+            yield Row(path, number, {"audio": path, "text": " ".join(" ".join(numbered).split()), "id": name})
 
 
-def _text_of_file(path: str) -> str:
-    """All words of a text file on one line. Raises OSError, or ValueError with the reason why it is no text."""
-    words: list[str] = []
+def _lines_of_text(path: str) -> list[tuple[int, str]]:
+    """The lines of a text with their numbers. Raises OSError, or ValueError with the reason why it is no text."""
+    lines: list[tuple[int, str]] = []
     n_characters = 0
-    for _, line, reason in text_lines(path):
+    for number, line, reason in text_lines(path):
         n_characters += len(line)
         if reason is not None or n_characters > MAX_TEXT_CHARACTERS:
             raise ValueError(reason or f"it is longer than {MAX_TEXT_CHARACTERS} characters")
-        words += line.split()
-    return " ".join(words)
+        lines.append((number, line))
+    return lines
+
+
+def _labels(path: str, audio: str, lines: list[tuple[int, str]]) -> list[Row] | None:
+    """A row for each label with a text and a length of a label track of Audacity; None where the lines are none."""
+    found = [(number, _LABEL.fullmatch(line)) for number, line in lines if not line.startswith("\\")]
+    rows, has_text = [], False
+    for number, label in found:
+        if label is None:
+            return None
+        start, stop = (float(time.replace(",", ".")) for time in label.group(1, 2))
+        text = " ".join((label[3] or "").split())
+        has_text = has_text or bool(text)
+        if text and stop != start:
+            rows.append(Row(path, number, {"audio": audio, "start": start, "stop": stop, "text": text}))
+    if has_text and not rows:
+        return [Row(path, 1, "labels of points alone; expected some with a start and a stop: label regions")]
+    return rows or None
+
+
+def _without_sample_numbers(lines: list[str]) -> list[str] | None:
+    """The lines of a transcript, that of one line without TIMIT's `0 46797` before it, which is the whole file; None
+    where several have numbers of samples before them.
+    """
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    spans = [(int(found[1]), int(found[2])) for found in numbered if found is not None]
+    if not spans or len(spans) < len(lines) or spans[-1][1] < LEAST_LAST_SAMPLE:
+        return lines
+    if len(spans) == 1:
+        return [lines[0] if spans[0][0] else lines[0].split(maxsplit=2)[2]]
+    return lines if any(start >= stop for start, stop in spans) or spans != sorted(spans) else None
 
 
 def is_librispeech(folder: str) -> bool:

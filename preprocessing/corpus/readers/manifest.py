@@ -67,8 +67,9 @@ def read_manifest(path: str) -> Rows:
         path,sentence,client_id
         wav/1.flac,"one, two",ann
 
-    Column names of a table may have capitals and spaces, and rows of empty cells are passed over. Audio paths are relative to the manifest's folder. Raises InputError when
-    the file is no text or its header names no audio or no text.
+    Column names of a table may have capitals and spaces, and rows of empty cells are passed over. Audio paths are
+    relative to the manifest's folder. Raises InputError when the file is no text or its header names no audio or no
+    text.
     """
     try:
         kind = _kind(path)
@@ -127,6 +128,11 @@ def _kind(path: str) -> str:
 
 def _sniff(path: str) -> str:
     first = _first_line(path)
+    if first.startswith(b"PK\3\4"):
+        raise InputError(
+            f"{path}: a ZIP archive, as an Excel workbook (.xlsx) is one; expected a manifest (JSONL, CSV or TSV): in "
+            "Excel, save it as 'CSV UTF-8'"
+        )
     if b"\0" in first:
         raise InputError(
             f"{path}: not text; expected a manifest (JSONL, CSV or TSV), not audio itself: list the audio in one"
