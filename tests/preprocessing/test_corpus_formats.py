@@ -164,6 +164,31 @@ def test_kaldi_segments_cut_recordings(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("channels", "sides", "expected"),
+    [
+        ((" 1", " 0"), "A call A\nB call B\n", [1, 0]),  # as extract-segments reads it
+        ((" -1", ""), "A call A\nB call B\n", [0, 1]),
+        (("", ""), "A call 1\nB call 2\n", [0, 1]),
+        ((" 1", ""), "B call x\n", [1]),
+        (("", ""), "", []),
+    ],
+)
+def test_kaldi_recordings_of_several_channels_name_theirs(
+    tmp_path: Path, channels: tuple[str, str], sides: str, expected: list[int]
+) -> None:
+    soundfile.write(tmp_path / "call.wav", np.zeros((16_000, 2)), 16_000)
+    corpora.write_audio(tmp_path / "mono.wav", SPOKEN[0])
+    (tmp_path / "wav.scp").write_text("A call.wav\nB call.wav\nC mono.wav\n")
+    (tmp_path / "text").write_text("a HELLO\nb HI\nc YES\n")
+    (tmp_path / "segments").write_text(f"a A 0.0 0.5{channels[0]}\nb B 0.5 1.0{channels[1]}\nc C 0 1.0\n")
+    (tmp_path / "reco2file_and_channel").write_text(f"{sides}C mono B\n")
+    corpus = open_corpus(str(tmp_path))
+    assert [one.channel for one in corpus.utterances] == [*expected, None]
+    assert len(corpus.rejects) == 2 - len(expected)
+    assert all("has 2 channels; expected the one of each" in one.reason for one in corpus.rejects)
+
+
 def test_a_kaldi_command_is_refused_and_never_run(tmp_path: Path) -> None:
     corpora.kaldi(tmp_path)
     ran = tmp_path / "ran"

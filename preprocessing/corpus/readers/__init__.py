@@ -3,7 +3,7 @@
 Every reader but the fallbacks is asked about a reference; one that two of them detect is refused with both names.
 """
 
-from preprocessing.corpus.readers import folders, hugging_face, manifest, speech_commands, subtitles, tiers
+from preprocessing.corpus.readers import folders, hugging_face, kaldi, manifest, speech_commands, subtitles, tiers
 from preprocessing.corpus.readers.rows import Reader
 
 __all__ = ["READERS"]
@@ -20,7 +20,7 @@ READERS: tuple[Reader, ...] = (
         folders.audiofolder_splits,
     ),
     Reader("LJSpeech (wavs and metadata.csv of id|text)", folders.is_ljspeech, folders.read_ljspeech),
-    Reader("a Kaldi data folder (wav.scp)", folders.is_kaldi, folders.read_kaldi),
+    Reader("a Kaldi data folder (wav.scp)", kaldi.is_kaldi, kaldi.read_kaldi),
     Reader("Common Voice (clips and its tables)", folders.is_common_voice, folders.read_common_voice),
     Reader(
         "a LibriSpeech tree (*.trans.txt)", folders.is_librispeech, folders.read_librispeech,

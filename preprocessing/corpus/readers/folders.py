@@ -1,4 +1,4 @@
-"""Corpora that are folders: audiofolder, audio with .txt beside it, LJSpeech, LibriSpeech, Common Voice, Kaldi's.
+"""Corpora that are folders: audiofolder, audio with .txt beside it, LJSpeech, LibriSpeech, Common Voice.
 
 Each layout has `is_NAME` (whether a path is such a folder) and `read_NAME` (its rows), then what only these two use.
 """
@@ -6,7 +6,6 @@ Each layout has `is_NAME` (whether a path is such a folder) and `read_NAME` (its
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from preprocessing.corpus.readers.manifest import read_manifest, read_table
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
@@ -29,7 +28,6 @@ LJSPEECH_AUDIO = "wavs"
 TRANSCRIPTS = ".trans.txt"
 LIBRISPEECH_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # LibriSpeech is FLAC; people convert it
 LEVELS_ABOVE = 3  # chapter -> speaker -> subset -> corpus, where SPEAKERS.TXT stands
-_ARCHIVE = re.compile(r"\.ark:\d+$")
 
 
 def is_audiofolder(folder: str) -> bool:
@@ -337,121 +335,3 @@ def _clip_tables(folder: str) -> list[str]:
 def _is_clip_table(path: str) -> bool:
     _, header, _ = next(text_lines(path) if os.path.isfile(path) else iter(()), (0, "", None))
     return {"path", "sentence"} <= set(header.split("\t"))
-
-
-def is_kaldi(path: str) -> bool:
-    """Whether the path is a folder with wav.scp, or that file."""
-    return os.path.isfile(_wav_scp(path))
-
-
-def read_kaldi(path: str) -> Rows:
-    """The rows of a Kaldi data folder; also `segments`, `utt2spk`, `spk2gender`, `utt2lang` and `utt2dur`.
-
-        wav.scp             ann-1 audio/ann-1.wav
-        text                ann-1 ONE TWO
-        utt2spk             ann-1 ann
-
-    Relative audio paths are tried in the folder, then as they stand. A command in wav.scp is never run: its utterances
-    are set aside. Raises InputError when `text` is missing.
-    """
-    folder = os.path.dirname(_wav_scp(path))
-    if not os.path.isfile(os.path.join(folder, "text")):
-        raise InputError(f"{folder}: wav.scp without text; expected a file 'text', an utterance a line: add it")
-    return Rows("", _kaldi_rows(folder))
-
-
-def _wav_scp(path: str) -> str:
-    return path if os.path.basename(path) == "wav.scp" else os.path.join(path, "wav.scp")
-
-
-def _kaldi_rows(folder: str) -> Iterator[Row]:
-    recordings, rejects = _kaldi_table(folder, "wav.scp")
-    texts, more = _kaldi_table(folder, "text")
-    rejects += more
-    segments, more = _kaldi_table(folder, "segments")
-    rejects += more
-    speakers, sexes, languages, durations = (
-        _kaldi_table(folder, name)[0] for name in ("utt2spk", "spk2gender", "utt2lang", "utt2dur")
-    )
-    path = os.path.join(folder, "text")
-    for name, (number, text) in texts.items():
-        speaker = _value(speakers, name)
-        fields: dict[str, Any] = {
-            "id": name,
-            "text": text,
-            "speaker": speaker,
-            "sex": _value(sexes, speaker),
-            "language": _value(languages, name),
-        }
-        try:
-            if segments:
-                fields |= _kaldi_segment(folder, segments, recordings, name)
-            else:
-                fields["audio"] = _kaldi_audio(folder, recordings, name)
-                fields["duration"] = _number(_value(durations, name), "utt2dur")
-        except InputError as error:
-            yield Row(path, number, str(error))
-        else:
-            yield Row(path, number, fields)
-    for name, (number, _) in (segments or recordings).items():
-        if name not in texts:
-            source = os.path.join(folder, "segments" if segments else "wav.scp")
-            yield Row(source, number, f"{name!r} has no line in text; expected its transcript: add it")
-    yield from rejects
-
-
-def _kaldi_table(folder: str, name: str) -> tuple[dict[str, tuple[int, str]], list[Row]]:
-    """Key -> line and value, {} where there is no such file; and the lines that could not be read or came twice."""
-    path = os.path.join(folder, name)
-    table: dict[str, tuple[int, str]] = {}
-    rejects: list[Row] = []
-    if not os.path.isfile(path):
-        return table, rejects
-    for number, line, reason in text_lines(path):
-        key, value = (*line.split(maxsplit=1), "", "")[:2]
-        if reason is None and key in table:
-            reason = f"{key!r} occurs before, in line {table[key][0]}; expected each once: remove one of them"
-        if reason is not None:
-            rejects.append(Row(path, number, reason))
-        else:
-            table[key] = (number, value)
-    return table, rejects
-
-
-def _value(table: dict[str, tuple[int, str]], key: str | None) -> str | None:
-    return table[key][1] if key is not None and key in table else None
-
-
-def _number(value: str | None, where: str) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        raise InputError(f"{where} says {value!r:.40}; expected seconds: fix it") from None
-
-
-def _kaldi_segment(
-    folder: str, segments: dict[str, tuple[int, str]], recordings: dict[str, tuple[int, str]], name: str
-) -> dict[str, Any]:
-    """`utterance recording start stop`, seconds; a stop of -1 is the recording's end."""
-    parts = (_value(segments, name) or "").split()
-    if len(parts) != 3:
-        raise InputError(f"{name!r} has no line 'recording start stop' in segments; expected one: add or correct it")
-    start, stop = (_number(part, "segments") for part in parts[1:])
-    assert start is not None and stop is not None
-    fields: dict[str, Any] = {"audio": _kaldi_audio(folder, recordings, parts[0]), "start": start}
-    return fields if stop == -1.0 else fields | {"stop": stop, "duration": stop - start if stop > start else None}
-
-
-def _kaldi_audio(folder: str, recordings: dict[str, tuple[int, str]], name: str) -> str:
-    path = _value(recordings, name)
-    if not path:
-        raise InputError(f"recording {name!r} has no line in wav.scp; expected its audio file: add it")
-    if path.endswith("|"):
-        raise InputError(
-            f"recording {name!r} in wav.scp is a command ({path[:60]!r}); expected a path, as commands are never run: "
-            "write the audio to files"
-        )
-    if _ARCHIVE.search(path):
-        raise InputError(f"recording {name!r} in wav.scp is in an archive ({path[:60]!r}); expected a file: extract it")
-    inside = os.path.join(folder, path)
-    return inside if os.path.exists(inside) or os.path.isabs(path) or not os.path.exists(path) else path
