@@ -560,9 +560,9 @@ SHORT_TEXTGRID = (
 SLOTS = [("ts1", "100"), ("ts2", "1500"), ("ts3", "")]
 
 
-def elan(*tiers: str) -> str:
+def elan(*tiers: str, header: str = "") -> str:
     times = "".join(f'<TIME_SLOT TIME_SLOT_ID="{name}" TIME_VALUE="{time}"/>' for name, time in SLOTS)
-    content = f"<TIME_ORDER>{times}</TIME_ORDER>{''.join(tiers)}"
+    content = f"<HEADER>{header}</HEADER><TIME_ORDER>{times}</TIME_ORDER>{''.join(tiers)}"
     return f'<?xml version="1.0"?><ANNOTATION_DOCUMENT>{content}</ANNOTATION_DOCUMENT>'
 
 
@@ -573,6 +573,16 @@ def aligned(attributes: str, text: str, stop: str = "ts2") -> str:
     return f"<TIER {attributes}><ANNOTATION>{annotation}</ANNOTATION></TIER>"
 
 
+def referring(attributes: str, *texts: str) -> str:
+    annotations = (
+        f'<ANNOTATION><REF_ANNOTATION ANNOTATION_REF="a1"><ANNOTATION_VALUE>{text}</ANNOTATION_VALUE></REF_ANNOTATION>'
+        "</ANNOTATION>"
+        for text in texts
+    )
+    return f"<TIER {attributes}>{''.join(annotations)}</TIER>"
+
+
+SENTENCE = aligned('TIER_ID="ref@ANN"', "sess.001")
 TRANSLATION = aligned('TIER_ID="ft" PARENT_REF="tx"', "I understand")
 
 
@@ -592,6 +602,26 @@ TRANSLATION = aligned('TIER_ID="ft" PARENT_REF="tx"', "I understand")
             [(0.1, 1.5, "Kofi", "Mate & aseɛ")],
         ),
         ("talk.eaf", elan(aligned('TIER_ID="default"', "Mate")).encode(), [(0.1, 1.5, None, "Mate")]),
+        ("talk.TextGrid", SHORT_TEXTGRID.format("annotations").encode(), [(0, 2, None, "mate")]),
+        (
+            "talk.eaf",
+            elan(
+                SENTENCE,
+                referring('TIER_ID="tx@ANN" PARENT_REF="ref@ANN"', "bore", "da"),
+                referring('TIER_ID="ft@ANN" PARENT_REF="ref@ANN"', "good morning"),
+            ).encode(),
+            [(0.1, 1.5, "ANN", "bore da")],
+        ),
+        (
+            "talk.eaf",
+            elan(
+                aligned('TIER_ID="ref" PARTICIPANT="Ann"', "1"),
+                aligned('TIER_ID="tx" PARENT_REF="ref"', "bore da"),
+                header='<MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/x/talk.mp4" TIME_ORIGIN="250"/>'
+                '<MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/x/other.wav" TIME_ORIGIN="99"/>',
+            ).encode(),
+            [(0.35, 1.75, "Ann", "bore da")],
+        ),
     ],
 )  # fmt: skip
 def test_tiers_of_praat_and_elan_are_read_by_their_utterances(
@@ -609,6 +639,21 @@ def test_tiers_of_praat_and_elan_are_read_by_their_utterances(
     ("name", "content", "reason"),
     [
         ("a.TextGrid", SHORT_TEXTGRID.format("phones"), "no utterance in the tiers 'phones'"),
+        (
+            "a.TextGrid",
+            SHORT_TEXTGRID.format("silences").replace("mate", "sounding"),
+            "no utterance in the tiers 'silences'",
+        ),
+        (
+            "a.eaf",
+            elan(SENTENCE, referring('TIER_ID="ge" PARENT_REF="ref@ANN"', "good")),
+            "tier 'ref@ANN', on which 'ge' depend, has numbers of sentences such as 'sess.001'; expected the",
+        ),
+        (
+            "a.eaf",
+            elan(SENTENCE, *(referring(f'TIER_ID="{name}" PARENT_REF="ref@ANN"', "good") for name in ("tx", "txt@A"))),
+            "tier 'ref@ANN', on which 'tx', 'txt@A' depend, has several transcripts; expected the transcript in one",
+        ),
         ("a.TextGrid", SHORT_TEXTGRID.format("Ann")[:60], "no TextGrid at its value"),
         ("a.TextGrid", "mate\n", "no TextGrid at its value 1; expected Praat's text format"),
         ("a.TextGrid", LONG_TEXTGRID.replace("size = 4", "size = 9"), "no TextGrid at its value"),
@@ -631,6 +676,34 @@ def test_tiers_that_are_no_utterances_are_set_aside_with_the_reason(
     (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=reason):
         open_corpus(str(tmp_path))
+
+
+def test_elan_names_the_audio_and_where_in_it_its_time_begins(tmp_path: Path) -> None:
+    for name in ("my talk.wav", "other.wav"):
+        soundfile.write(tmp_path / name, np.zeros(64_000), 16_000)
+    descriptor = '<MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/x/my%20talk.wav" RELATIVE_MEDIA_URL="" TIME_ORIGIN="2000"/>'
+    content = elan(aligned('TIER_ID="default"', "Mate"), header=descriptor)
+    (tmp_path / "talk_ann.eaf").write_text(content)
+    corpus = open_corpus(str(tmp_path))
+    assert [one.where.rpartition("/")[2] for one in corpus.rejects] == ["other.wav:2"]
+    for utterances in (corpus.utterances, open_corpus(str(tmp_path / "talk_ann.eaf")).utterances):
+        assert [(one.audio, one.start, one.stop) for one in utterances] == [(str(tmp_path / "my talk.wav"), 2.1, 3.5)]
+    (tmp_path / "second.eaf").write_text(content)
+    with pytest.raises(InputError, match="second.eaf and talk_ann.eaf beside it; expected one of them"):
+        open_corpus(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "speakers"),
+    [(("Kofi",), ["Kofi"]), (("Kofi", "Kofi"), [None, None]), (("Kofi", "Ama", "Kofi"), ["Kofi", "Ama", "Kofi"])],
+)
+def test_the_one_tier_of_all_files_names_no_speaker(
+    tmp_path: Path, names: tuple[str, ...], speakers: list[str | None]
+) -> None:
+    for number, name in enumerate(names):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(32_000), 16_000)
+        (tmp_path / f"{number}.TextGrid").write_text(SHORT_TEXTGRID.format(name))
+    assert [one.speaker for one in open_corpus(str(tmp_path)).utterances] == speakers
 
 
 def test_speech_commands_are_words_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,13 +48,24 @@ def read_subtitled(path: str) -> Rows:
     return read_beside_audio(path, SUFFIXES, _cue_rows, "its subtitles", with_language=True)
 
 
-def is_beside_audio(path: str, suffixes: Sequence[str], *, with_language: bool = False) -> bool:
+def _no_links(path: str) -> Sequence[str]:
+    return ()
+
+
+def is_beside_audio(
+    path: str,
+    suffixes: Sequence[str],
+    *,
+    with_language: bool = False,
+    linked: Callable[[str], Sequence[str]] = _no_links,
+) -> bool:
     """Whether the path is a file with one of the suffixes, or a folder with one beside an audio file, at any depth.
 
-    with_language: whether a language tag may stand before the suffix.
+    with_language: whether a language tag may stand before the suffix. linked: names of the audio that a file says it
+    belongs to, for one that has no audio of its own name.
     """
     if os.path.isdir(path):
-        return any(beside for _, beside in _audio_in(path, suffixes, with_language))
+        return any(beside for _, beside in _audio_in(path, suffixes, with_language, linked))
     return path.lower().endswith(tuple(map(str.lower, suffixes))) and os.path.isfile(path)
 
 
@@ -65,14 +76,15 @@ def read_beside_audio(
     what: str,
     *,
     with_language: bool = False,
+    linked: Callable[[str], Sequence[str]] = _no_links,
 ) -> Rows:
     """The rows of a file with the times of what was said, or of all in a folder, whose audio is beside them.
 
-    rows_of: the rows of a file and its audio. what: such a file, as "its subtitles". with_language: as above.
+    rows_of: the rows of a file and its audio. what: such a file, as "its subtitles". with_language, linked: as above.
     Audio without a file is set aside. Raises InputError when a file has no audio.
     """
     if os.path.isdir(path):
-        return Rows("", _folder_rows(path, suffixes, rows_of, what, with_language))
+        return Rows("", _folder_rows(path, suffixes, rows_of, what, with_language, linked))
     folder, name = os.path.split(os.path.splitext(path)[0])
     audio = {
         stem: stem + suffix
@@ -82,13 +94,17 @@ def read_beside_audio(
     tagged = _LANGUAGE.fullmatch(name) if with_language else None
     found = audio.get(name) or (audio.get(tagged[1]) if tagged else None)
     if found is None:
+        found = next((name for name in linked(path) if name in audio.values()), None)
+    if found is None:
         raise InputError(f"{path}: no audio file of that name beside it; expected {name}.wav or the like: add it")
     return Rows("", iter(rows_of(path, os.path.join(folder, found))))
 
 
-def _audio_in(folder: str, suffixes: Sequence[str], with_language: bool) -> Iterator[tuple[str, list[str]]]:
+def _audio_in(
+    folder: str, suffixes: Sequence[str], with_language: bool, linked: Callable[[str], Sequence[str]]
+) -> Iterator[tuple[str, list[str]]]:
     """Each audio file below a folder with the files beside it that may be its: the one of its name; else those with a
-    language tag behind it, one for each tag.
+    language tag behind it, one for each tag, and those that link it.
     """
     ranks = {suffix.lower(): rank for rank, suffix in enumerate(suffixes)}
     for _, paths in groupby(files_below(folder), key=os.path.dirname):
@@ -101,18 +117,27 @@ def _audio_in(folder: str, suffixes: Sequence[str], with_language: bool) -> Iter
             elif suffix.lower() in ranks:
                 own[stem] = min(own.get(stem, path), path, key=lambda one: ranks[os.path.splitext(one)[1].lower()])
         stems = {stem for _, stem in audio}
-        tagged: dict[str, list[str]] = {}
-        for stem in own if with_language else ():
-            match = _LANGUAGE.fullmatch(stem)
-            if match is not None and stem not in stems:
-                tagged.setdefault(match[1], []).append(own[stem])
-        yield from ((path, [own[stem]] if stem in own else tagged.get(stem, [])) for path, stem in audio)
+        others: dict[str, list[str]] = {}  # by the audio's stem, or its path
+        for stem in own.keys() - stems:
+            match = _LANGUAGE.fullmatch(stem) if with_language else None
+            if match is not None:
+                others.setdefault(match[1], []).append(own[stem])
+            names = {os.path.join(os.path.dirname(stem), name) for name in linked(own[stem])}
+            for path in [path for path, _ in audio if path in names][:1]:
+                others.setdefault(path, []).append(own[stem])
+        for path, stem in audio:
+            yield path, [own[stem]] if stem in own else sorted(others.get(stem, []) + others.get(path, []))
 
 
 def _folder_rows(
-    folder: str, suffixes: Sequence[str], rows_of: Callable[[str, str], Iterable[Row]], what: str, with_language: bool
+    folder: str,
+    suffixes: Sequence[str],
+    rows_of: Callable[[str, str], Iterable[Row]],
+    what: str,
+    with_language: bool,
+    linked: Callable[[str], Sequence[str]],
 ) -> Iterator[Row]:
-    for number, (audio, beside) in enumerate(_audio_in(folder, suffixes, with_language), start=1):
+    for number, (audio, beside) in enumerate(_audio_in(folder, suffixes, with_language, linked), start=1):
         if not beside:
             yield Row(audio, number, f"no {' or '.join(suffixes)} of its name beside it; expected {what}: add them")
         elif len(beside) > 1:
