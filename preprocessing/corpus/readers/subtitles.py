@@ -27,7 +27,10 @@ _CUE = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
 _MARKUP = re.compile(r"</?(?:b|i|u|c|v|font|lang|ruby|rt)(?:[\s.][^<>]*)?>|<\d[\d:.]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _BLOCKS = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
-_LANGUAGE = re.compile(r"(.+)\.([a-z]{2,3}(?:-[a-z0-9]{1,8})*)", re.IGNORECASE | re.ASCII)  # a stem, a tag of BCP 47
+# A stem, language, script and region as in BCP 47, and the rest of a track's name of YouTube: en-orig, en-eEY6OEpapPo.
+_LANGUAGE = re.compile(
+    r"(.+)\.([a-z]{2,3}(?:-(?!orig)[a-z]{4})?(?:-(?:[a-z]{2}|\d{3}))?)(?:-[\w-]+)?", re.IGNORECASE | re.ASCII
+)
 
 
 def is_subtitled(path: str) -> bool:
