@@ -23,6 +23,7 @@ from preprocessing.prepare.shards import (
     Cutting,
     Shard,
     fingerprint,
+    forget,
     is_done,
     read_record,
     split_into_shards,
@@ -59,6 +60,9 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     utterances = [replace(utterance, recording_id=name) for utterance, name in named]
     shards = split_into_shards(utterances, config.shard_seconds)
     folder = _shards_folder(config, corpus)
+    n_again = _forget_rejects(config.output_dir, shards)
+    if n_again:
+        console.print(f"{counted(n_again, 'shard')} with rejected utterances written again")
     remaining = [shard for shard in shards if not is_done(shard, folder)]
     if len(remaining) < len(shards):
         console.print(f"resuming: {len(shards) - len(remaining)} of {len(shards)} shards are done")
@@ -72,6 +76,22 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
         f"{config.output_dir / MANIFEST}: {counted(statistics.utterances, 'utterance')}, "
         f"{statistics.hours:.2f} h in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} rejected"
     )
+
+
+def _forget_rejects(output_dir: Path, shards: Sequence[Shard]) -> int:
+    """Make the shards with rejects of a finished preparation be written again, as their files may be there now, and
+    return how many these are. Of one that was stopped they stay, so that it goes on where it was.
+    """
+    folder = output_dir / "shards"
+    if not (output_dir / MANIFEST).exists() or not all(is_done(shard, folder) for shard in shards):
+        return 0
+    again = [shard for shard in shards if read_record(shard, folder).rejects]
+    if again:  # the manifest first: it says that all of the shards are there
+        for name in (MANIFEST, REJECTS, STATISTICS):
+            (output_dir / name).unlink(missing_ok=True)
+    for shard in again:
+        forget(shard, folder)
+    return len(again)
 
 
 def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:

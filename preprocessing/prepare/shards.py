@@ -141,6 +141,11 @@ def is_done(shard: Shard, folder: Path) -> bool:
     return (folder / f"{shard.name}.json").exists()
 
 
+def forget(shard: Shard, folder: Path) -> None:
+    """Remove the shard's record, without which it is not done."""
+    (folder / f"{shard.name}.json").unlink()
+
+
 def read_record(shard: Shard, folder: Path) -> ShardRecord:
     """The record that `write_shard` wrote of the shard into the folder."""
     fields_of = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))

@@ -134,6 +134,28 @@ def test_the_rejects_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.endswith("in 1 shard; 1 rejected\n")
 
 
+def test_what_was_rejected_is_read_again_by_the_same_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the shards with rejects are written, and stopped within them, no manifest names what they held."""
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 1)
+    late = tmp_path / "late.wav"
+    rows += [{"audio": str(late), "text": "late", "duration": 1.0, "id": "late"}]
+    manifest = write_manifest(tmp_path / "corpus.jsonl", rows)
+    output = prepare(manifest, tmp_path / "out", "--workers", "1", "--shard_seconds", "0.1")
+    soundfile.write(late, np.full(SAMPLE_RATE, 0.1), SAMPLE_RATE)
+    with monkeypatch.context() as stopped:
+        stopped.setattr("preprocessing.prepare.run._write_shards", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(manifest, output, "--workers", "1", "--shard_seconds", "0.1")
+    assert not (output / "manifest.jsonl").exists() and (output / "shards" / "000000.json").exists()
+    assert "1 shard with rejected utterances written again" in capsys.readouterr().err
+    prepare(manifest, output, "--workers", "1", "--shard_seconds", "0.1")
+    assert "resuming: 1 of 2 shards are done" in capsys.readouterr().err
+    assert [row["id"] for row in read_manifest(output / "manifest.jsonl")][1:] == ["late"]
+    assert not read_manifest(output / "rejects.jsonl")
+
+
 def raise_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
