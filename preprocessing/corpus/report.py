@@ -28,6 +28,7 @@ from preprocessing.text.steps import is_mark
 SHOWN = 5  # of each list; all are in `as_json`
 NAMES_SHOWN = 4
 WIDEST_CELL = 110
+WIDEST_NAME = 24  # of a speaker or an id among others: those of Common Voice's speakers have 128 characters
 WIDEST_FINDING = 400  # a reason ends with what to do
 
 
@@ -112,8 +113,9 @@ def _speakers(speakers: Mapping[str, float], statistics: Statistics) -> str:
     if not speakers:
         return without
     longest, minutes = next(iter(speakers.items()))
-    summary = f"{len(speakers):,}; the most, {longest}, {minutes:.1f} min, the median {median(speakers.values()):.1f}, "
-    summary += f"the least {min(speakers.values()):.1f}; Gini {statistics.gini:.2f}"
+    summary = f"{len(speakers):,}; the most, {one_line(longest, WIDEST_NAME)}, {minutes:.1f} min, "
+    summary += f"the median {median(speakers.values()):.1f}, the least {min(speakers.values()):.1f}; "
+    summary += f"Gini {statistics.gini:.2f}"
     return f"{summary}; {without}" if without else summary
 
 
@@ -174,6 +176,10 @@ def _findings(sections: Iterable[tuple[str, Sequence[Finding]]], remedy: str = "
     return table
 
 
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(one_line(name, WIDEST_NAME) for name in names[:SHOWN])
+
+
 def _leaks(statistics: Statistics, leaks: Leaks) -> Table:
     table = _table()
     table.add_column(no_wrap=True)
@@ -181,11 +187,11 @@ def _leaks(statistics: Statistics, leaks: Leaks) -> Table:
     table.add_column()
     total = max(statistics.utterances, 1)
     rows: list[tuple[str, int, str]] = [
-        ("speakers", leaks.utterances_of_shared_speakers, ", ".join(leaks.speakers[:SHOWN])),
+        ("speakers", leaks.utterances_of_shared_speakers, _names(leaks.speakers)),
         ("sentences", leaks.utterances_with_shared_text, "; ".join(leaks.shared_texts[:2])),
         (f"of {LONG_WORDS} words or more", leaks.utterances_with_long_shared_text, ""),
-        ("ids", len(leaks.ids), ", ".join(leaks.ids[:SHOWN])),
-        ("files", len(leaks.files), ", ".join(leaks.files[:SHOWN])),
+        ("ids", len(leaks.ids), _names(leaks.ids)),
+        ("files", len(leaks.files), _names(leaks.files)),
     ]
     if leaks.audio is not None:
         rows.append(("audio", len(leaks.audio), ", ".join(f"{a} = {b}" for a, b in leaks.audio[:SHOWN])))

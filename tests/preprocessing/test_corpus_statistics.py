@@ -308,6 +308,17 @@ def test_a_reason_is_printed_to_its_end_where_it_says_what_to_do(capsys: pytest.
     assert why in " ".join(capsys.readouterr().out.split())
 
 
+def test_long_names_of_speakers_leave_their_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"audio": "none.wav", "text": "a", "duration": 60.0, "speaker": one * 128, "id": one} for one in ("5f", "77")
+    ]
+    path = str(write_manifest(tmp_path / "m.jsonl", rows))
+    main([path, "--no-audio", "--against", path])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"2; the most, {'5f' * 11}5…, 1.0 min, the median 1.0, the least 1.0; Gini 0.00" in printed
+    assert f"speakers 2 of 2 {'5f' * 11}5…, {'77' * 11}7…" in printed
+
+
 def test_findings_that_are_not_shown_are_counted_with_the_option_that_lists_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
