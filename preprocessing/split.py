@@ -4,6 +4,7 @@ Thin: options in, the corpus opened, divided by `preprocessing.corpus.split`, th
 """
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing.corpus import open_corpus
     from preprocessing.corpus.split import split_corpus
 
+    _check_has_files(config.data)
     corpus = open_corpus(config.data, columns=None)
     try:
         parts = split_corpus(corpus.utterances, shares, config.by, config.seed)
@@ -113,6 +115,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if rejects:
         write_output(path, "--output_dir", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
         print(f"{counted(len(rejects), 'line')} rejected, in {path}", file=sys.stderr)
+
+
+def _check_has_files(data: str) -> None:
+    """Raises InputError where the audio at the beginning of the corpus is in its rows, before all of it is read."""
+    from preprocessing.corpus import Utterance, stream_corpus
+
+    first = next((one for one in stream_corpus(data) if isinstance(one, Utterance)), None)
+    if first is not None and isinstance(first.audio, bytes):
+        raise InputError(
+            f"{data}: its audio is in the rows of a dataset; expected audio in files, which manifests name: run "
+            f"`python -m preprocessing.prepare {shlex.quote(data)} PREPARED` first, and divide PREPARED/manifest.jsonl"
+        )
 
 
 def _lines(utterances: "Sequence[Utterance]", folder: Path) -> str:

@@ -236,6 +236,16 @@ def test_the_command_writes_manifests_that_read_as_the_corpus(
         assert replace(one, audio="") == replace(expected[one.id], audio="")
 
 
+def test_audio_in_the_rows_of_a_dataset_is_to_be_prepared_before_the_corpus_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = corpora.parquet(tmp_path / "my data")
+    monkeypatch.setattr("preprocessing.corpus.open_corpus", lambda *_, **__: pytest.fail("all of it is read"))
+    with pytest.raises(InputError) as caught:
+        main([path, str(tmp_path / "out")])
+    assert f"run `python -m preprocessing.prepare '{path}' PREPARED` first" in str(caught.value)
+
+
 def test_further_columns_are_kept_under_their_names(tmp_path: Path) -> None:
     for n in range(4):
         corpora.write_audio(tmp_path / f"{n}.wav", corpora.SPOKEN[0])
