@@ -374,11 +374,27 @@ def parts_beyond_end(utterances: Sequence[Utterance]) -> list[Reject]:
 def audio_lengths(
     sources: Sequence[tuple[StoredAudio, Utterance | None]],
 ) -> Iterator[float | InputError]:
-    """Seconds of each source in order, from their headers, several read at a time.
+    """Seconds of each source in order, from their headers, several read at a time; of many parts of one file once.
 
     sources: each with the utterance whose duration it should have; where it does not, the source is decoded to be sure.
     The error instead where it is no audio. A long reading shows its progress on stderr.
     """
+    different: list[tuple[StoredAudio, Utterance | None]] = []
+    places: dict[tuple[str, float | None], int] = {}
+    order: list[int] = []
+    for source, utterance in sources:
+        place = len(different)
+        if not isinstance(source, bytes):
+            stated = None if utterance is None else utterance.duration
+            place = places.setdefault((os.fspath(source), stated), place)
+        if place == len(different):
+            different.append((source, utterance))
+        order.append(place)
+    lengths = list(_lengths_in_order(different))
+    yield from (lengths[place] for place in order)
+
+
+def _lengths_in_order(sources: Sequence[tuple[StoredAudio, Utterance | None]]) -> Iterator[float | InputError]:
     total = len(sources)
     if total < FEWEST_FOR_THREADS:
         yield from map(_audio_length, sources)

@@ -12,6 +12,7 @@ import soundfile
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli import notes
 from preprocessing.corpus import Utterance, from_dataset, load_waveform, manifest_fields, open_corpus
+from preprocessing.corpus import open as corpus_opening
 from tests.conftest import write_manifest
 
 SECONDS = 10
@@ -29,6 +30,18 @@ def folder(tmp_path: Path) -> Path:
 def heard(utterance: Utterance) -> tuple[float, float]:
     tenths = (load_waveform(utterance) * 2**15).round().int()
     return int(tenths[0]) / 10, (int(tenths[-1]) + 1) / 10
+
+
+def test_the_header_of_a_file_of_many_parts_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    probe = corpus_opening.probe
+    monkeypatch.setattr(corpus_opening, "probe", lambda source: read.append(source) or probe(source))
+    rows = [{"audio": "talk.wav", "text": "x", "start": start, "id": str(start)} for start in range(9)]
+    rows += [{"audio": "talk.wav", "text": "x", "duration": seconds, "id": f"{seconds}"} for seconds in (8.5, 10.0)]
+    corpus = open_corpus(str(write_manifest(folder / "m.jsonl", rows)), check_durations=True)
+    assert [one.duration for one in corpus.utterances] == [*range(10, 1, -1), 10.0, 10.0]
+    assert corpus.wrong_durations == ("8.5",)
+    assert len(read) == 3, "once for parts, once for each duration that is stated"
 
 
 NAMES = [("start", "stop"), ("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"), ("begin", "end")]
