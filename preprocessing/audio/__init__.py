@@ -30,7 +30,7 @@ from preprocessing.audio.contract import (
 if TYPE_CHECKING:
     from preprocessing.audio.parts import PartLoader
     from preprocessing.audio.pcm16 import quantise, save
-    from preprocessing.audio.waveform import load, probe, stream, transcode
+    from preprocessing.audio.waveform import can_seek, load, probe, stream, transcode
 
 __all__ = [
     "MAX_SAMPLE_RATE",
@@ -42,6 +42,7 @@ __all__ = [
     "AudioSource",
     "PartLoader",
     "StoredAudio",
+    "can_seek",
     "describe_source",
     "load",
     "probe",
@@ -53,7 +54,7 @@ __all__ = [
 
 _HOMES = {
     "PartLoader": "parts",
-    **dict.fromkeys(("load", "probe", "stream", "transcode"), "waveform"),
+    **dict.fromkeys(("can_seek", "load", "probe", "stream", "transcode"), "waveform"),
     **dict.fromkeys(("quantise", "save"), "pcm16"),
 }
 

@@ -109,6 +109,10 @@ class Decoder(Protocol):
     info: AudioInfo
     is_pcm16: bool  # every sample is a 16-bit integer already
 
+    @property
+    def can_seek(self) -> bool:
+        """Whether `blocks` from a later sample on decodes about that part alone, not all from the beginning."""
+
     def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
         """Yield blocks [samples, channels] of samples first to last - 1 (None: to the end), in order.
 

@@ -190,7 +190,7 @@ class FfmpegDecoder:
             if position is None:
                 position = min(self._index(frame), first)
             if begin is not None and (gap := self._silence(end, begin)):
-                is_placed = end > 0.0 and self._can_seek()  # the first packet is shorter: its priming samples are cut
+                is_placed = end > 0.0 and self.can_seek  # the first packet is shorter: its priming samples are cut
                 resumed = self._index(frame) if is_placed else position + round(gap * rate)
                 yield from self._zeros(position, resumed)
                 position = max(position, resumed)
@@ -233,8 +233,9 @@ class FfmpegDecoder:
         for at in range(first, last, self.info.sample_rate):
             yield at, np.zeros((min(self.info.sample_rate, last - at), self.info.n_channels), np.float32)
 
-    def _can_seek(self) -> bool:
-        """Whether timestamps allow to find a sample again, to the sample, after a seek."""
+    @property
+    def can_seek(self) -> bool:
+        """See `Decoder.can_seek`: whether timestamps allow to find a sample again, to the sample, after a seek."""
         name = self._container.format.name.split(",")[0]
         coarse = self._stream.time_base * self.info.sample_rate > 1
         return name in INDEXED and (not coarse or self.info.codec in PACKET_SAMPLES)
@@ -243,7 +244,7 @@ class FfmpegDecoder:
         """Seek to before sample `first` where timestamps allow to find it again; whether it did."""
         stream = self._stream
         seconds = first / self.info.sample_rate - PREROLL_SECONDS - self._lead
-        if seconds <= 0 or not self._can_seek():
+        if seconds <= 0 or not self.can_seek:
             return False
         next(self._container.decode(stream))  # or the priming samples would be dropped where the seek lands
         self._container.seek(int(seconds / stream.time_base) + (stream.start_time or 0), stream=stream)

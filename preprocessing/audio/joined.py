@@ -55,7 +55,7 @@ class JoinedDecoder:
         self._opened, self._open_one = opened, open_one
         with opened.binary() as file:
             self._bounds = tuple(pairwise([*begins, file.seek(0, os.SEEK_END)]))
-        infos, self.is_pcm16 = [], True
+        infos, self.is_pcm16, self.can_seek = [], True, False
         for begin, end in self._bounds:
             with self._open(begin, end) as decoder:
                 infos.append(decoder.info)

@@ -80,7 +80,7 @@ class AscendingDecoder:
 
     def __init__(self, decoder: Decoder) -> None:
         self.info: AudioInfo = decoder.info
-        self.is_pcm16 = decoder.is_pcm16
+        self.is_pcm16, self.can_seek = decoder.is_pcm16, False
         self._count = decoder.count_samples
         self._blocks = decoder.blocks(0, None, CODEC_BLOCKS)
         self._held: deque[Samples] = deque()  # those from the beginning of the last part on

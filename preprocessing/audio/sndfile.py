@@ -79,6 +79,11 @@ class SndfileDecoder:
         )
         self.is_pcm16 = file.subtype in PCM16_SUBTYPES
 
+    @property
+    def can_seek(self) -> bool:
+        """See `Decoder.can_seek`: not in MP3, where libsndfile seeks by a table of percentages, not to the sample."""
+        return bool(self._file.format != "MP3" and self._file.finds_samples())
+
     def check_truncation(self, missing: int) -> None:
         """Raises AudioError when `missing` bytes hold more than TAIL_SECONDS, or an Ogg page is cut."""
         bytes_per_second = BYTES_PER_SAMPLE.get(self._file.subtype, 1) * self._file.channels * self._file.samplerate
@@ -94,8 +99,7 @@ class SndfileDecoder:
         """See `Decoder.blocks`."""
         file, total = self._file, self.info.n_samples
         n_samples = max(1, min(n_samples, BLOCK_VALUES // file.channels))
-        is_mp3 = file.format == "MP3"  # in which libsndfile seeks by a table of percentages: not to the sample
-        can_seek = not is_mp3 and file.finds_samples()
+        is_mp3 = file.format == "MP3"
         if is_mp3:  # the place at which mpg123 stops in a damaged file depends on the size of the blocks
             n_samples = MP3_BLOCK
         if total and not is_mp3:
@@ -103,7 +107,7 @@ class SndfileDecoder:
             first = min(first, total)
         position = 0
         try:
-            if first and can_seek:
+            if first and self.can_seek:
                 position = file.seek(first)
             while last is None or position < last:
                 wanted = n_samples if last is None else min(n_samples, last - position)

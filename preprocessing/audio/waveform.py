@@ -96,6 +96,14 @@ def stream(
     return _stream(source, block_seconds, start, stop, channel)
 
 
+def can_seek(source: AudioSource) -> bool:
+    """Whether `load` of a part decodes about that part alone: not in MP3, GSM 6.10 or raw AAC, which it decodes from
+    their beginning. Raises AudioError like `load`, on what the header tells.
+    """
+    with open_decoder(source) as decoder:
+        return decoder.can_seek
+
+
 def transcode(
     source: AudioSource,
     path: Path,

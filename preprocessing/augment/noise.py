@@ -1,17 +1,19 @@
 """Noise added at a drawn signal-to-noise ratio, from recordings or generated; the finding and caching of recordings."""
 
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
 from preprocessing import audio
-from preprocessing.audio import SAMPLE_RATE, AudioError
+from preprocessing.audio import PCM_STEPS, SAMPLE_RATE, AudioError
 from preprocessing.augment.base import (
     Augmentation,
     Range,
@@ -87,6 +89,10 @@ class Noise(Augmentation):
         self._seconds: dict[Path, float] = {}
         self._long: dict[Path, LongNoise] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Sent to another process, it measures long recordings again: their samples are in files of this one."""
+        return self.__dict__ | {"_long": {}}
+
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
         ratio_db = draw(generator, *self.snr_db)
         noise = self.excerpt(samples.size, generator)
@@ -112,26 +118,39 @@ class Noise(Augmentation):
 
 @dataclass(frozen=True)
 class LongNoise:
-    """A recording that is too long to be held: its seconds, level, and where its loudest sample is, in seconds."""
+    """A recording that is too long to be held: its seconds, level, and where its loudest sample is, in seconds.
+
+    sample_rate: of the file. decoded: its samples in steps of 16-bit PCM [samples at 16 kHz], in a temporary file that
+    has no name any more, where its decoder cannot seek and would decode all before an excerpt; else None.
+    """
 
     seconds: float
     rms: float
     loudest: float
+    sample_rate: int
+    decoded: "np.memmap[Any, np.dtype[np.int16]] | None"
 
     @classmethod
     def measured(cls, path: Path) -> "LongNoise":
         """Read once, block by block. Raises AudioError where it is silent from end to end."""
-        energy, peak, loudest, n_samples = 0.0, 0.0, 0, 0
-        for block in audio.stream(path):
-            samples = block.numpy()
-            energy += float(np.square(samples, dtype=np.float64).sum())
-            place = int(np.abs(samples).argmax())
-            if abs(samples[place]) > peak:
-                peak, loudest = float(abs(samples[place])), n_samples + place
-            n_samples += samples.size
-        if peak == 0.0:
-            raise _silent(path)
-        return cls(n_samples / SAMPLE_RATE, (energy / n_samples) ** 0.5, loudest / SAMPLE_RATE)
+        energy, peak, loudest, n_samples, kept = 0.0, 0.0, 0, 0, None
+        with ExitStack() as opened:
+            file = None if audio.can_seek(path) else opened.enter_context(tempfile.TemporaryFile())
+            for block in audio.stream(path):
+                samples = block.numpy()
+                energy += float(np.square(samples, dtype=np.float64).sum())
+                place = int(np.abs(samples).argmax())
+                if abs(samples[place]) > peak:
+                    peak, loudest = float(abs(samples[place])), n_samples + place
+                n_samples += samples.size
+                if file is not None:
+                    _keep(path, samples, file)
+            if peak == 0.0:
+                raise _silent(path)
+            if file is not None:
+                kept = np.memmap(file, np.int16, "r")
+        rate = audio.probe(path).sample_rate
+        return cls(n_samples / SAMPLE_RATE, (energy / n_samples) ** 0.5, loudest / SAMPLE_RATE, rate, kept)
 
     def excerpt(self, path: Path, place: float, n_samples: int) -> Samples:
         """[n_samples], looped, from the share `place` of possible starts on; in a pause, from the loudest sample on."""
@@ -144,8 +163,17 @@ class LongNoise:
 
     def _read(self, path: Path, start: float, n_samples: int) -> Samples:
         start = max(min(start, self.seconds - n_samples / SAMPLE_RATE), 0.0)
-        samples: Samples = audio.load(path, start=start, stop=start + n_samples / SAMPLE_RATE).numpy()
+        stop = start + n_samples / SAMPLE_RATE
+        if self.decoded is None:
+            samples: Samples = audio.load(path, start=start, stop=stop).numpy()
+        else:
+            steps = np.asarray(self.decoded[self._sample_at(start) : self._sample_at(stop)])
+            samples = steps.astype(np.float32) / np.float32(PCM_STEPS)
         return _looped(samples, 0, n_samples)
+
+    def _sample_at(self, seconds: float) -> int:
+        """The sample at 16 kHz that `audio.load` takes for a time: that nearest to the file's own sample."""
+        return (2 * round(seconds * self.sample_rate) * SAMPLE_RATE + self.sample_rate) // (2 * self.sample_rate)
 
 
 def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> Samples:
@@ -236,6 +264,18 @@ def _read_noise(path: Path) -> NoiseClip:
     if not samples.any():
         raise _silent(path)
     return NoiseClip(samples, rms(samples), int(np.abs(samples).argmax()))
+
+
+def _keep(path: Path, samples: Samples, file: BinaryIO) -> None:
+    """Append samples, in steps of 16-bit PCM, to a temporary file. Raises AudioError where it has no room."""
+    try:
+        file.write((samples * PCM_STEPS).astype(np.int16).tobytes())
+        file.flush()
+    except OSError as error:
+        raise AudioError(
+            f"{path}: its samples cannot be kept in {tempfile.gettempdir()} ({error.strerror}); expected room for 115 "
+            "MB an hour, as its format cannot be sought in: set TMPDIR to another folder, or convert the file to FLAC"
+        ) from None
 
 
 def _silent(path: Path) -> AudioError:

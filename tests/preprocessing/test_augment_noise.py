@@ -1,16 +1,19 @@
 """Noise at the ratio that was drawn, its spectrum, and how recordings are read."""
 
+import functools
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.augment import Noise, from_config, seeded_generator
-from preprocessing.augment.noise import RecentClips, generated_noise
+from preprocessing.augment.noise import LongNoise, RecentClips, generated_noise
 from tests.known_sounds import chance, db, rms, tone, white
 
 
@@ -90,6 +93,39 @@ def test_long_recordings_are_read_in_excerpts(tmp_path: Path, monkeypatch: pytes
     scaled = added * (rms(recording) / rms(added))
     likeness = np.correlate(recording.numpy(), scaled.numpy()) / (8000 * rms(recording) ** 2)
     assert likeness.max() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "seeks"), [("long.flac", 22_050, True), ("long.mp3", 22_050, False), ("long.mp3", 16_000, False)]
+)
+def test_a_long_recording_that_cannot_be_sought_in_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, rate: int, seeks: bool
+) -> None:
+    """Its excerpts are those of `load`, and another process decodes it for itself."""
+    monkeypatch.setattr("preprocessing.augment.noise.LONG_SECONDS", 1.0)
+    path = tmp_path / name
+    soundfile.write(path, white(5 * rate).clamp(-1, 1).numpy(), rate)
+    assert audio.can_seek(path) == seeks
+    noise = Noise(snr_db=0.0, files=str(tmp_path))
+    first = noise.excerpt(8000, chance())
+    long = noise._long[path]
+    opened = []
+    load = audio.load
+    monkeypatch.setattr(audio, "load", lambda *given, **kept: opened.append(given) or load(*given, **kept))
+    for place in (0.0, 0.1234567, 0.7, 1.0):
+        start = place * (long.seconds - 0.5)
+        found = long.excerpt(path, place, 8000)
+        expected = load(path, start=start, stop=start + 0.5).numpy()
+        assert found.dtype == np.float32 and np.abs(found - expected).max() <= 1 / 2**15
+    assert len(opened) == (4 if seeks else 0)
+    if not seeks:
+        monkeypatch.setattr("tempfile.TemporaryFile", functools.partial(open, "/dev/full", "wb"))
+        with pytest.raises(AudioError, match=r"long\.mp3: its samples cannot be kept in .*: set TMPDIR"):
+            LongNoise.measured(path)
+        monkeypatch.undo()
+        monkeypatch.setattr("preprocessing.augment.noise.LONG_SECONDS", 1.0)
+    copy = pickle.loads(pickle.dumps(noise))
+    assert not copy._long and np.array_equal(copy.excerpt(8000, chance()), first)
 
 
 @pytest.mark.parametrize("pause", [0.0, 1e-4])
