@@ -103,10 +103,16 @@ def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
     resume_from = None
     if not config.overwrite:
         check_config_file(config.output_dir / "config.yaml")
-        resume_from = checkpoint.latest(config.output_dir / "checkpoints")
+        resume_from = checkpoint.newest_intact(config.output_dir / "checkpoints", note=_print_once)
     if resume_from is not None:
         config = _with_division_of(config.output_dir, config)
     return replace(config, mixed_precision=precision.resolve(config, begun=resume_from is not None)), resume_from
+
+
+def _print_once(message: str) -> None:
+    """Print in the first process alone, before accelerate knows which that is."""
+    if os.environ.get("RANK", "0") == "0":
+        print(message)
 
 
 def _with_division_of(run: Path, config: TrainConfig) -> TrainConfig:

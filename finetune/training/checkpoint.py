@@ -2,6 +2,7 @@
 
 A checkpoint is a folder that is written under another name and renamed. It holds the weights (safetensors), optimiser,
 learning-rate schedule, random states of every process and position in the data; loading runs no code from the file.
+Where a disk has damaged the last one, the run is resumed from the one before.
 """
 
 import json
@@ -9,6 +10,8 @@ import os
 import pickle
 import random
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,13 +20,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from finetune.training.averaging import MovingAverage
 from preprocessing.errors import InputError, first_line
 
-AVERAGE = "average.safetensors"
+WEIGHTS, AVERAGE, STATES, PROGRESS = "weights.safetensors", "average.safetensors", "states.pt", "progress.json"
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError),
+    *(SafetensorError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class Ranked(NamedTuple):
@@ -100,6 +107,7 @@ def save(
     kept: int | None = None,
 ) -> Path:
     """Write folder/step-NNNNNNNN and delete all but the last `kept`; None deletes none. Returns the new checkpoint.
+    Checkpoints of later steps, which were damaged where the run has resumed before them, are deleted too.
 
     Raises InputError if it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
     """
@@ -119,6 +127,8 @@ def save(
     if target.exists():
         shutil.rmtree(target)
     os.rename(partial, target)
+    for later in (path for path in _all(folder) if path.name > target.name):
+        shutil.rmtree(later)
     for old in _all(folder)[:-kept] if kept is not None else ():
         shutil.rmtree(old)
     return target
@@ -128,11 +138,11 @@ def _write_files(
     partial: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None
 ) -> None:
     partial.mkdir(parents=True)
-    safetensors.torch.save_model(module, str(partial / "weights.safetensors"))
+    safetensors.torch.save_model(module, str(partial / WEIGHTS))
     if average is not None:
         safetensors.torch.save_file(average.state_dict(), str(partial / AVERAGE))
-    torch.save({one.name: getattr(states, one.name) for one in fields(states)}, partial / "states.pt")
-    (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    torch.save({one.name: getattr(states, one.name) for one in fields(states)}, partial / STATES)
+    (partial / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for path in partial.iterdir():  # on the disk before the folder is renamed, in case of a power cut
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -143,9 +153,49 @@ def latest(folder: Path) -> Path | None:
     return next(iter(reversed(_all(folder))), None)
 
 
+def newest_intact(folder: Path, note: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint in a run's folder of checkpoints that is not damaged; None if there is none at all.
+
+    note: called with a sentence for each damaged one that is passed over. Raises InputError if all are damaged.
+    """
+    passed_over: list[str] = []
+    for checkpoint in reversed(_all(folder)):
+        harm = damage(checkpoint)
+        if harm is None:
+            for sentence in passed_over:
+                note(f"{sentence}; the run is resumed from the checkpoint before it, {checkpoint.name}")
+            return checkpoint
+        passed_over.append(f"{checkpoint}: damaged ({harm})")
+    if passed_over:
+        raise InputError(
+            f"{passed_over[0]}, and no earlier checkpoint is intact; expected one to resume from: copy one back, or "
+            "start again with --overwrite true"
+        )
+    return None
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's files, after a fault of the disk or an incomplete copy; None if nothing is.
+
+    Weights are checked by their length alone, the other states also by their checksums.
+    """
+    name = PROGRESS
+    try:
+        read_progress(checkpoint)
+        for name in (WEIGHTS, *([AVERAGE] if (checkpoint / AVERAGE).exists() else [])):
+            with safe_open(str(checkpoint / name), framework="pt"):
+                pass
+        name = STATES
+        with zipfile.ZipFile(checkpoint / STATES) as archive:
+            part = archive.testzip()
+    except UNREADABLE as error:
+        return f"{name}: {first_line(error)}"
+    return None if part is None else f"{STATES}: wrong checksum of {part}"
+
+
 def read_progress(checkpoint: Path) -> Progress:
     """How far the run was at a checkpoint."""
-    content = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    content = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
     return Progress(**content | {"ranking": tuple(Ranked(*ranked) for ranked in content["ranking"])})
 
 
@@ -163,8 +213,8 @@ def restore(
     restore_optimiser: takes the optimiser's state dict. Raises InputError if the checkpoint is of another model.
     """
     try:
-        safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
-        states = torch.load(checkpoint / "states.pt", map_location="cpu", weights_only=True)
+        safetensors.torch.load_model(module, str(checkpoint / WEIGHTS))
+        states = torch.load(checkpoint / STATES, map_location="cpu", weights_only=True)
         restore_optimiser(states["optimiser"])
     except pickle.UnpicklingError:  # torch's message advises to open it nevertheless
         raise InputError(

@@ -5,6 +5,7 @@ import json
 import math
 import resource
 import signal
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from finetune import models
+from finetune import models, training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.corpora import MAIN
 from finetune.data.examples import Examples
+from finetune.models import about
 from finetune.models.base import Batch, EvaluationOutput, Hypothesis, pad_batch
 from finetune.training import checkpoint
 from finetune.training.averaging import MovingAverage
@@ -93,6 +95,87 @@ def test_as_many_checkpoints_are_kept_as_asked_for(
     for step in range(1, 5):
         checkpoint.save(tmp_path, module, states, Progress(step=step), kept=kept)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:08d}" for step in left]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    """One bit in the middle, as of a disk that has lost it."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("progress.json", lambda path: path.write_text("")),
+        ("progress.json", lambda path: path.write_text("[]")),
+        ("progress.json", Path.unlink),
+        ("weights.safetensors", cut),
+        ("average.safetensors", cut),
+        ("states.pt", cut),
+        ("states.pt", flip),
+        ("states.pt", lambda path: path.write_bytes(b"")),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    name: str,
+    harm: Callable[[Path], object],
+    parts: tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module, optimiser, schedule = parts
+    states = States(optimiser.state_dict(), schedule.state_dict(), [checkpoint.random_states()])
+    average = MovingAverage(module, 0.5)
+    folder = tmp_path / "checkpoints"
+    saved = [checkpoint.save(folder, module, states, Progress(step=step), average) for step in (10, 20)]
+    config = TrainConfig(output_dir=tmp_path, data=DataConfig(train=["train.jsonl"]))
+    assert training_run._resolve(config)[1] == saved[1] and capsys.readouterr().out == ""
+    harm(saved[1] / name)
+    assert training_run._resolve(config)[1] == saved[0]
+    said = capsys.readouterr().out
+    assert said.startswith(f"{saved[1]}: damaged ({name}: ") and said.endswith("before it, step-00000010\n")
+    checkpoint.save(folder, module, states, Progress(step=15), average, kept=2)
+    assert [path.name for path in sorted(folder.iterdir())] == ["step-00000010", "step-00000015"]
+
+
+def test_where_all_checkpoints_are_damaged_the_run_is_begun_again(tmp_path: Path) -> None:
+    for step in (1, 2):
+        (tmp_path / f"step-{step:08d}").mkdir()
+    with pytest.raises(InputError, match=r"step-00000002: damaged \(progress.*no earlier .* intact.*--overwrite true"):
+        checkpoint.newest_intact(tmp_path, print)
+    assert checkpoint.newest_intact(tmp_path / "none", print) is None
+
+
+def test_from_an_earlier_checkpoint_the_run_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"max_steps": 4, "eval_steps": 2, "logging_steps": 1, "learning_rate": 0.01, "ema_decay": 0.5}
+    last, notes, ends = tmp_path / "checkpoints" / "step-00000004", list[str](), []
+    recogniser = loop_of(tmp_path)._recogniser
+    batches = [[pad_batch([recogniser.prepare(0, torch.randn(8_000), recogniser.encode("YES"))])] for _ in range(4)]
+    for begun in (0, 2):
+        loop = loop_of(tmp_path, **settings)
+        if begun:
+            cut(last / "states.pt")
+            found = checkpoint.newest_intact(tmp_path / "checkpoints", notes.append)
+            assert found is not None and loop.resume(found).step == begun
+        config = TrainConfig(output_dir=tmp_path, data=DataConfig(train=["train.jsonl"]))
+        made_of = about.describe(config, parameters=1, training=[], validation=[], text_profile=profile("basic"))
+        loop._writer.begin(config, made_of, [], step=begun)
+        monkeypatch.setattr(Evaluator, "run", lambda *_: evaluation(0.5))
+        monkeypatch.setattr(RunWriter, "draw_curve", lambda _: None)
+        monkeypatch.setattr(loop, "_own_batches", lambda begun=begun: iter(batches[begun:]))
+        assert loop.run()
+        weights = [(last / name).read_bytes() for name in ("weights.safetensors", "average.safetensors")]
+        steps = [(line["kind"], line["step"], line.get("loss")) for line in loop._writer.read_log()]
+        ends.append((weights, steps))
+    assert ends[0] == ends[1]
+    assert len(notes) == 1 and "step-00000004: damaged" in notes[0]
 
 
 def test_the_scale_of_float16_gradients_goes_on(
