@@ -52,7 +52,8 @@ class Progress:
 
     batches: taken from the data by all processes together; ranking: the best evaluations, the best first; fingerprint:
     of corpus, units and batch settings, as a run with another one is not resumed; validation: digest of the evaluation
-    set that the ranking is over.
+    set that the ranking is over. evaluation_due: the evaluation of this step was interrupted, and the resumed run
+    begins with it.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class Progress:
     evaluations_since_best: int = 0
     fingerprint: str = ""
     validation: str = ""
+    evaluation_due: bool = False
 
     def with_evaluation(self, rates: tuple[float, float], kept: int) -> "Progress":
         """The progress with an evaluation of this step, of these `Evaluation.rates`, in the ranking of the best `kept`.

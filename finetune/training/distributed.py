@@ -177,8 +177,10 @@ class Sharded(Replicated):
         state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True))
         self._complete.to(self._accelerator.device).load_state_dict(state)
         del state
-        yield self._complete
-        self._complete.to("cpu")
+        try:
+            yield self._complete
+        finally:
+            self._complete.to("cpu")
 
     def optimiser_state(self, module: nn.Module, optimiser: Any) -> Mapping[str, Any]:
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from finetune.data.loading import LoadedBatch, load_batches
 from finetune.metrics.error_rates import Metric, primary_metric
 from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.models.base import Batch, EvaluationOutput, TrainableRecogniser
+from finetune.training.distributed import sum_over_processes
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.errors import InputError, counted
@@ -67,6 +68,10 @@ class Evaluation:
         return self.transcripts[::stride][:N_SAMPLES]
 
 
+class EvaluationInterruptedError(Exception):
+    """An evaluation was broken off, in all processes."""
+
+
 class Evaluator:
     """Evaluates models on one evaluation set."""
 
@@ -100,21 +105,30 @@ class Evaluator:
         by_characters = b"cer without spaces" if self.metric == "cer" else b""  # as before CERs decided, where WERs do
         return hashlib.sha256(content + by_characters).hexdigest()[:12]
 
-    def run(self, accelerator: Accelerator, module: nn.Module) -> Evaluation:
+    def run(
+        self, accelerator: Accelerator, module: nn.Module, is_interrupted: Callable[[], bool] = lambda: False
+    ) -> Evaluation:
         """Evaluate `module`, each process on its share of the batches; all processes get the same Evaluation.
 
-        An utterance that cannot be decoded counts with an empty hypothesis.
+        An utterance that cannot be decoded counts with an empty hypothesis. is_interrupted: asked before each batch;
+        where it is true in any process, all raise EvaluationInterruptedError, the others at the end of their share.
         """
         module.eval()
         transcripts: list[ValidationSample] = []
         losses: list[tuple[float, int]] = []
         own_batches = self._batches[accelerator.process_index :: accelerator.num_processes]
         keys = ([ExampleKey(index) for index in indices] for indices in own_batches)
+        broken_off = False
         for loaded in load_batches(self._examples, keys, accelerator.device, workers=self._workers):
+            broken_off = is_interrupted()
+            if broken_off:
+                break
             of_batch, loss, n_labels = self._evaluate_batch(accelerator, module, loaded)
             transcripts += of_batch
             losses.append((loss, n_labels))
         module.train()
+        if any(sum_over_processes(accelerator, [broken_off])):
+            raise EvaluationInterruptedError
         transcripts = sorted(gather_object(transcripts), key=lambda transcript: transcript.id)
         losses = gather_object(losses)
         rates = ErrorRates().compute(

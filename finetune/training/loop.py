@@ -32,7 +32,7 @@ from finetune.training.averaging import BestWeights, MovingAverage
 from finetune.training.checkpoint import Progress
 from finetune.training.display import Display
 from finetune.training.distributed import StepTotals, step_totals, sum_over_processes, weight_distribution
-from finetune.training.evaluation import Evaluation, Evaluator, write_transcripts
+from finetune.training.evaluation import Evaluation, EvaluationInterruptedError, Evaluator, write_transcripts
 from finetune.training.log import BEST
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
@@ -41,6 +41,8 @@ from preprocessing.augment import seeded_generator
 from preprocessing.errors import counted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster sends before it takes a machine back
+STOPPING_NOTE = b"\nstopping after this step and saving; Ctrl-C again ends at once without saving\n"
+STDERR = 2  # file descriptor
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ class TrainingLoop:
         stepper = Stepper(self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config)
         interval = LogInterval()
         display.show_step(self._progress.step)
+        if self._progress.evaluation_due:
+            self._evaluate_and_save(module, display)
         while not self._is_finished():
             began = time.perf_counter()
             batches = [] if self._interrupted else next(batches_of_steps)
@@ -171,8 +175,8 @@ class TrainingLoop:
                 interval = LogInterval()
             if step % self._config.eval_steps == 0 or step == self._config.max_steps:
                 began = time.perf_counter()
-                self._evaluate(module, display)
-                self._save_checkpoint(module)
+                self._progress = replace(self._progress, evaluation_due=True)
+                self._evaluate_and_save(module, display)
                 interval.paused += time.perf_counter() - began
         self._stopped = self._share_totals([]).interrupted > 0
         if self._stopped:
@@ -233,17 +237,32 @@ class TrainingLoop:
             audio_seconds=self._progress.audio_seconds + result.audio_seconds,
         )
 
+    def _evaluate_and_save(self, module: nn.Module, display: Display) -> None:
+        """Evaluate, and save a checkpoint; an evaluation that Ctrl-C or SIGTERM interrupts stays due."""
+        try:
+            self._evaluate(module, display)
+        except EvaluationInterruptedError:
+            return
+        self._progress = replace(self._progress, evaluation_due=False)
+        self._save_checkpoint(module)
+
     def _evaluate(self, module: nn.Module, display: Display) -> None:
-        """Evaluate the weights, or their moving average, on every evaluation set."""
+        """Evaluate the weights, or their moving average, on every evaluation set, before anything of it is logged.
+
+        Raises EvaluationInterruptedError where a process was asked to stop.
+        """
+        others = [name for name in self._evaluators if name != MAIN]
         averaged = self._average.swapped_in() if self._average is not None else contextlib.nullcontext()
         with averaged, self._weights.gathered(module) as gathered:
-            evaluation = self._evaluators[MAIN].run(self._accelerator, gathered)
-            self._report(evaluation, display)
-            self._rank(gathered, evaluation)
-            for name in [name for name in self._evaluators if name != MAIN]:
-                evaluation = self._evaluators[name].run(self._accelerator, gathered)
-                self._log(f"{MAIN} {name}", _figures(evaluation))
-                display.show_evaluation(self._progress.step, evaluation, name)
+            evaluations = {
+                name: self._evaluators[name].run(self._accelerator, gathered, lambda: self._interrupted)
+                for name in (MAIN, *others)
+            }
+            self._report(evaluations[MAIN], display)
+            self._rank(gathered, evaluations[MAIN])
+        for name in others:
+            self._log(f"{MAIN} {name}", _figures(evaluations[name]))
+            display.show_evaluation(self._progress.step, evaluations[name], name)
 
     def _report(self, evaluation: Evaluation, display: Display) -> None:
         """Log and show an evaluation of the main set, what the log diagnoses, and the curve."""
@@ -363,12 +382,17 @@ class TrainingLoop:
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the run after the present step; a second one ends it at once."""
+        """The first Ctrl-C or SIGTERM ends the run after the present step or batch of an evaluation, and says so; a
+        second one ends it at once.
+        """
         before = {which: signal.getsignal(which) for which in STOPPING}
 
         def interrupt(*_: object) -> None:
             self._interrupted = True
             restore()
+            if self._accelerator.is_main_process:
+                with contextlib.suppress(OSError):
+                    os.write(STDERR, STOPPING_NOTE)  # print may be interrupted within itself
 
         def restore() -> None:
             for which, handler in before.items():

@@ -24,11 +24,12 @@ from finetune.data.examples import Examples
 from finetune.models import about
 from finetune.models.base import Batch, EvaluationOutput, Hypothesis, pad_batch
 from finetune.training import checkpoint
+from finetune.training import evaluation as evaluation_module
 from finetune.training.averaging import MovingAverage
 from finetune.training.checkpoint import Progress, Ranked, States
 from finetune.training.evaluation import Evaluation, Evaluator, ValidationSample
 from finetune.training.log import BEST
-from finetune.training.loop import Best, TrainingLoop
+from finetune.training.loop import STOPPING, Best, TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
 from finetune.training.step import StepResult
@@ -262,7 +263,7 @@ def test_the_lowest_rate_is_the_best_and_patience_counts_from_it() -> None:
 
 
 def test_the_progress_of_a_checkpoint_is_read_as_it_is_written(tmp_path: Path) -> None:
-    """A ranking is a list of lists in the file."""
+    """A ranking is a list of lists in the file; one of an earlier version has no evaluation that is due."""
     content = {
         "step": 20, "batches": 40, "audio_seconds": 60.5, "ranking": [[0.4, 0.25, 10], [0.5, 0.25, 20]],
         "evaluations_since_best": 1, "fingerprint": "run", "validation": "dev",
@@ -270,7 +271,7 @@ def test_the_progress_of_a_checkpoint_is_read_as_it_is_written(tmp_path: Path) -
     (tmp_path / "progress.json").write_text(json.dumps(content))
     progress = checkpoint.read_progress(tmp_path)
     assert [one.step for one in progress.ranking] == [10, 20] and progress.ranking[0].rates == (0.4, 0.25)
-    assert json.loads(json.dumps(asdict(progress))) == content
+    assert json.loads(json.dumps(asdict(progress))) == content | {"evaluation_due": False}
 
 
 @pytest.mark.parametrize(("of_mean", "is_saved"), [(0.39, True), (0.4, False), (0.5, False)])
@@ -286,7 +287,7 @@ def test_a_run_saves_the_best_weights_and_at_its_end_their_mean_where_it_is_bett
         path = tmp_path / "samples.jsonl"
         return json.loads(path.read_text())["hypothesis"] if path.is_file() else None
 
-    def run(_: Evaluator, __: Accelerator, module: nn.Module) -> Evaluation:
+    def run(_: Evaluator, __: Accelerator, module: nn.Module, *___: object) -> Evaluation:
         rate, weight = next(rates), next(module.parameters())
         saved_before.append(saved())
         weights.append(float(weight.detach().mean()))
@@ -376,7 +377,7 @@ def test_the_moving_average_is_what_is_evaluated(tmp_path: Path, monkeypatch: py
     averaged = weight.detach().clone()
     nn.init.zeros_(weight)
 
-    def run(_: Accelerator, module: nn.Module) -> Evaluation:
+    def run(_: Accelerator, module: nn.Module, __: object) -> Evaluation:
         found.append(next(module.parameters()).detach().clone())
         return evaluation(0.5)
 
@@ -446,6 +447,64 @@ def test_an_evaluation_that_does_not_fit_into_memory_is_computed_in_parts(
     assert "computed in 4 parts" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"5 utterances, 6 s with padding, does not fit.*max_batch_seconds"):
         evaluated(room=0)
+
+
+def test_a_run_that_is_stopped_during_an_evaluation_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM comes in the evaluation of step 2: with the first batch of the second set, after the whole of the main
+    one. The resumed run ends with the weights and the log of one that was not stopped.
+    """
+    audio.save(tmp_path / "a.wav", 0.1 * torch.randn(8_000))
+    utterance, settings = Utterance("u", str(tmp_path / "a.wav"), "YES", 0.5), {"learning_rate": 0.01, "ema_decay": 0.5}
+    monkeypatch.setattr(RunWriter, "draw_curve", lambda _: None)
+    own_signals = {which: signal.getsignal(which) for which in STOPPING}
+
+    def begun(folder: Path) -> TrainingLoop:
+        folder.mkdir(exist_ok=True)
+        loop = loop_of(folder, max_steps=4, eval_steps=2, logging_steps=1, **settings)
+        examples = Examples([utterance], [loop._recogniser.encode("YES")], loop._recogniser)
+        loop._evaluators = {
+            name: Evaluator(examples, profile("librispeech"), loop._recogniser, max_batch_seconds=80.0)
+            for name in (MAIN, "calls")
+        }
+        torch.manual_seed(0)
+        return loop
+
+    def to_its_end(loop: TrainingLoop, step: int) -> bool:
+        monkeypatch.setattr(loop, "_own_batches", lambda: iter(batches[step:]))
+        return loop.run()
+
+    recogniser = loop_of(tmp_path)._recogniser
+    batches = [[pad_batch([recogniser.prepare(0, torch.randn(8_000), recogniser.encode("YES"))])] for _ in range(4)]
+    assert to_its_end(begun(tmp_path / "whole"), 0)
+    stopped = begun(tmp_path / "stopped")
+    second, load = stopped._evaluators["calls"], evaluation_module.load_batches
+
+    def interrupted(examples: Any, *more: Any, **options: Any) -> Any:
+        for loaded in load(examples, *more, **options):
+            if examples is second._examples and stopped._progress.step == 2:
+                signal.raise_signal(signal.SIGTERM)
+            yield loaded
+
+    monkeypatch.setattr(evaluation_module, "load_batches", interrupted)
+    assert not to_its_end(stopped, 0)
+    assert capfd.readouterr().err.count("Ctrl-C again ends at once without saving") == 1
+    assert {which: signal.getsignal(which) for which in STOPPING} == own_signals
+    kinds = [(line["kind"], line["step"]) for line in stopped._writer.read_log()]
+    assert ("train", 2) in kinds and ("validation", 2) not in kinds
+    resumed = begun(tmp_path / "stopped")
+    progress = resumed.resume(checkpoint.latest(tmp_path / "stopped" / "checkpoints") or tmp_path)
+    assert (progress.step, progress.evaluation_due) == (2, True)
+    assert to_its_end(resumed, 2)
+    ends = []
+    for folder in (tmp_path / "whole", tmp_path / "stopped"):
+        last = folder / "checkpoints" / "step-00000004"
+        files = [*last.glob("*.safetensors"), last / "progress.json", folder / "model.safetensors"]
+        keys = ("kind", "step", "steps", "loss", "wer", "samples")
+        log = [{key: line.get(key) for key in keys} for line in RunWriter(folder).read_log()]
+        ends.append((log, {path.name: path.read_bytes() for path in files}))
+    assert ends[0] == ends[1]
 
 
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
