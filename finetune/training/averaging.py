@@ -3,12 +3,13 @@
 The moving average covers trained parameters, the mean all floating-point tensors of a state dict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -69,26 +70,38 @@ class BestWeights:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, module: nn.Module, step: int, best: Sequence[int]) -> None:
-        """Write the module's weights if `step` is among the best steps, and delete weights that are of no such step."""
-        if step in best:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = self._folder / f".{step}.partial"
-            safetensors.torch.save_model(module, str(partial))
-            partial.replace(self._path(step))
+    def keep(self, module: nn.Module, step: int) -> None:
+        """Write the module's weights at a step."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".{step}.partial"
+        safetensors.torch.save_model(module, str(partial))
+        partial.replace(self._path(step))
+
+    def delete_others(self, steps: Collection[int]) -> None:
+        """Delete the weights of all other steps."""
         for path in self._folder.glob("*.safetensors"):
-            if int(path.stem) not in best:
+            if int(path.stem) not in steps:
                 path.unlink()
 
+    def kept(self, steps: Sequence[int]) -> tuple[int, ...]:
+        """Those of the steps whose weights are there, and complete."""
+        return tuple(step for step in steps if self._is_complete(step))
+
     @torch.no_grad()
-    def mean_into(self, module: nn.Module, best: Sequence[int]) -> None:
-        """Load the mean of the weights of the best steps, computed in float64, into the module."""
-        paths = [self._path(step) for step in best]
-        states = [safetensors.torch.load_file(str(path)) for path in paths if path.exists()]
+    def mean_into(self, module: nn.Module, steps: Sequence[int]) -> None:
+        """Load the mean of the weights of all these steps, computed in float64, into the module."""
+        states = [safetensors.torch.load_file(str(self._path(step))) for step in steps]
         for name, own in module.state_dict().items():
             weights = [state[name].double() for state in states if name in state]
             if weights and own.is_floating_point():
                 own.copy_(torch.stack(weights).mean(dim=0))
+
+    def _is_complete(self, step: int) -> bool:
+        try:
+            with safe_open(str(self._path(step)), framework="pt"):
+                return True
+        except (OSError, SafetensorError):
+            return False
 
     def _path(self, step: int) -> Path:
         return self._folder / f"{step}.safetensors"

@@ -5,6 +5,7 @@ learning-rate schedule, random states of every process and position in the data;
 Where a disk has damaged the last one, the run is resumed from the one before.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -199,6 +200,15 @@ def read_progress(checkpoint: Path) -> Progress:
     """How far the run was at a checkpoint."""
     content = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
     return Progress(**content | {"ranking": tuple(Ranked(*ranked) for ranked in content["ranking"])})
+
+
+def ranked_steps(folder: Path) -> set[int]:
+    """The steps that any readable checkpoint in a run's folder of checkpoints has in its ranking."""
+    steps = set[int]()
+    for checkpoint in _all(folder):
+        with contextlib.suppress(*UNREADABLE):
+            steps |= {one.step for one in read_progress(checkpoint).ranking}
+    return steps
 
 
 def restore(

@@ -103,10 +103,10 @@ class Display:
         for transcript in evaluation.samples:
             self._show_sample(transcript.reference, transcript.hypothesis)
 
-    def show_average(self, count: int, evaluation: Evaluation, better: bool) -> None:
-        """Print the evaluation of the mean of the `count` best weights, and whether it is kept."""
+    def show_average(self, steps: Sequence[int], evaluation: Evaluation, better: bool) -> None:
+        """Print the evaluation of the mean of the weights at these steps, and whether it is kept."""
         kept = "kept: better" if better else "not kept: no better than the best weights"
-        self._console.print(f"mean of the {count} best  {_rates(evaluation)}  {kept}")
+        self._console.print(f"mean of steps {', '.join(map(str, steps))}  {_rates(evaluation)}  {kept}")
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:
         """Print what is wrong with the training, the likely cause and the remedy."""

@@ -87,7 +87,7 @@ class TrainingLoop:
         self._restored_average: dict[str, Tensor] | None = None
         self._interrupted = False  # this process was asked to stop
         self._stopped = False  # a process was asked to stop, and all processes know
-        self._average_rate: float | None = None  # of the mean of the best evaluations' weights, where that is saved
+        self._mean: Best | None = None  # of the best evaluations' weights, where that is saved
 
     @property
     def best(self) -> Best | None:
@@ -96,9 +96,7 @@ class TrainingLoop:
             return None
         metric = self._evaluators[MAIN].metric
         best = self._progress.ranking[0]
-        if self._average_rate is None:
-            return Best(metric, best.rate, (best.step,))
-        return Best(metric, self._average_rate, tuple(sorted(self._best_steps)))
+        return self._mean or Best(metric, best.rate, (best.step,))
 
     @property
     def early_end(self) -> str | None:
@@ -278,8 +276,8 @@ class TrainingLoop:
         self._progress = self._progress.with_evaluation(evaluation.rates, self._config.average_best)
         step, best_steps = self._progress.step, self._best_steps
         if self._accelerator.is_main_process:
-            if self._config.average_best > 1:
-                self._best.keep(self._accelerator.unwrap_model(module), step, best_steps)
+            if self._config.average_best > 1 and step in best_steps:
+                self._best.keep(self._accelerator.unwrap_model(module), step)
             if best_steps[0] == step:
                 self._save_model(module, evaluation)
                 self._log_best(evaluation, (step,))
@@ -287,18 +285,26 @@ class TrainingLoop:
     def _average_best(self, module: nn.Module, display: Display) -> None:
         """At the end, evaluate the mean of the best evaluations' weights, and save it if it is better."""
         self._accelerator.wait_for_everyone()
-        if len(self._progress.ranking) < 2:
+        if len(self._best_steps) < 2:
             return
-        self._best.mean_into(self._accelerator.unwrap_model(module), self._best_steps)
+        steps = tuple(sorted(self._best.kept(self._best_steps)))
+        lost = sorted({*self._best_steps} - {*steps})
+        if lost:
+            self._accelerator.print(
+                f"weights of the best evaluations are missing, at step {', '.join(map(str, lost))}: the mean is without"
+            )
+        if len(steps) < 2:
+            return
+        self._best.mean_into(self._accelerator.unwrap_model(module), steps)
         evaluation = self._evaluators[MAIN].run(self._accelerator, module)
         better = evaluation.rates < self._progress.ranking[0].rates
-        self._average_rate = evaluation.rates[0] if better else None
+        self._mean = Best(evaluation.metric, evaluation.rates[0], steps) if better else None
         if self._accelerator.is_main_process:
-            display.show_average(len(self._progress.ranking), evaluation, better)
-            self._log("average", _figures(evaluation))
+            display.show_average(steps, evaluation, better)
+            self._log("average", _figures(evaluation), steps=steps)
             if better:
                 self._save_model(module, evaluation)
-                self._log_best(evaluation, tuple(sorted(self._best_steps)))
+                self._log_best(evaluation, steps)
                 self._writer.draw_curve()
 
     def _diagnose(self, display: Display) -> None:
@@ -325,11 +331,21 @@ class TrainingLoop:
         display.show_training(values)
         self._log("train", values)
 
-    def _log(self, kind: str, values: Mapping[str, float | None], **texts: Sequence[tuple[str, str]]) -> None:
-        """Write a line of log.jsonl, and the same to the tracker. texts: pairs of reference and hypothesis."""
+    def _log(
+        self,
+        kind: str,
+        values: Mapping[str, float | None],
+        *,
+        steps: Sequence[int] = (),
+        **texts: Sequence[tuple[str, str]],
+    ) -> None:
+        """Write a line of log.jsonl, and the same to the tracker. steps: whose weights' mean it is about, in the line
+        alone; texts: pairs of reference and hypothesis.
+        """
         step, seconds = self._progress.step, round(self._progress.audio_seconds, 2)
         if self._accelerator.is_main_process:
-            self._writer.log(kind=kind, step=step, audio_seconds=seconds, **values, **texts)
+            averaged = {"steps": steps} if steps else {}
+            self._writer.log(kind=kind, step=step, audio_seconds=seconds, **averaged, **values, **texts)
         tracked: dict[str, Any] = {f"{kind}/{key}": value for key, value in values.items() if value is not None}
         for key, pairs in texts.items():
             tracked[f"{kind}/{key}"] = "\n\n".join(f"ref {reference}  \nhyp {text}" for reference, text in pairs)
@@ -371,14 +387,11 @@ class TrainingLoop:
                     {} if scaler is None else scaler.state_dict(),
                 )
                 weights = self._accelerator.unwrap_model(gathered)
+                folder = self._writer.folder / "checkpoints"
                 checkpoint.save(
-                    self._writer.folder / "checkpoints",
-                    weights,
-                    states,
-                    self._progress,
-                    self._average,
-                    kept=self._config.save_total_limit,
+                    folder, weights, states, self._progress, self._average, kept=self._config.save_total_limit
                 )
+                self._best.delete_others(checkpoint.ranked_steps(folder))
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:

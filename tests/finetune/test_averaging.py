@@ -44,10 +44,13 @@ def test_it_goes_on_from_its_state() -> None:
 
 def test_the_best_weights_are_kept_and_averaged(tmp_path: Path) -> None:
     best = BestWeights(tmp_path)
-    for step, (value, steps) in enumerate([(100.0, [0]), (1.0, [1, 0]), (5.0, [1, 2, 0]), (3.0, [3, 1, 2])]):
-        best.keep(module(value), step, steps)
-    best.keep(module(7.0), 4, [3, 1, 2])
+    for step, value in enumerate([100.0, 1.0, 5.0, 3.0]):
+        best.keep(module(value), step)
+    best.delete_others({3, 1, 2})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.safetensors", "2.safetensors", "3.safetensors"]
     mean = module(0.0)
     best.mean_into(mean, [3, 1, 2])
     assert mean.weight.tolist() == [[3.0, 3.0]]
+    (tmp_path / "1.safetensors").unlink()
+    (tmp_path / "2.safetensors").write_bytes(b"cut")
+    assert best.kept([3, 1, 2]) == (3,)

@@ -296,7 +296,6 @@ def test_a_run_saves_the_best_weights_and_at_its_end_their_mean_where_it_is_bett
 
     monkeypatch.setattr(Evaluator, "run", run)
     monkeypatch.setattr(RunWriter, "draw_curve", lambda _: drawn.append(saved()))
-    monkeypatch.setattr(checkpoint, "save", lambda *_, **__: None)
     monkeypatch.setattr(loop, "_own_batches", lambda: itertools.repeat([]))
     assert loop.run()
     assert loop.early_end == "stopped at step 5 of 100: no better WER in 2 evaluations (--early_stopping_patience)"
@@ -308,6 +307,31 @@ def test_a_run_saves_the_best_weights_and_at_its_end_their_mean_where_it_is_bett
     best = Best("wer", of_mean, (3, 5)) if is_saved else Best("wer", 0.4, (3,))
     assert loop.best == best
     assert saved() == drawn[-1] == f"{best.rate}"
+
+
+def test_the_mean_is_said_to_be_of_the_weights_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the three best evaluations, at steps 2 to 4, the weights of step 3 are lost."""
+    loop = loop_of(tmp_path, average_best=3, max_steps=4, eval_steps=1)
+    rates, kept = iter((0.9, 0.8, 0.6, 0.5, 0.4, 0.3)), tmp_path / "checkpoints" / "best"
+    average_best = loop._average_best
+    monkeypatch.setattr(Evaluator, "run", lambda *_: evaluation(next(rates)))
+    monkeypatch.setattr(RunWriter, "draw_curve", lambda _: None)
+    monkeypatch.setattr(loop, "_own_batches", lambda: itertools.repeat([]))
+
+    def with_one_lost(*arguments: Any) -> None:
+        names = {"1.safetensors", "2.safetensors", "3.safetensors", "4.safetensors"}
+        assert {path.name for path in kept.iterdir()} == names, "the checkpoint before the last ranks step 1"
+        (kept / "3.safetensors").unlink()
+        average_best(*arguments)
+
+    monkeypatch.setattr(loop, "_average_best", with_one_lost)
+    assert loop.run() and loop.best == Best("wer", 0.3, (2, 4))
+    said = capsys.readouterr().out
+    assert "missing, at step 3: the mean is without" in said and "mean of steps 2, 4  WER 30.0 %" in said
+    steps = [line["steps"] for line in loop._writer.read_log() if line["kind"] in ("average", BEST)]
+    assert steps[-2:] == [[2, 4], [2, 4]]
 
 
 def test_a_training_makes_its_steps_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
