@@ -7,7 +7,6 @@ The data is one endless stream of batches, and a run's position in it is one num
 import contextlib
 import math
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from finetune.training.averaging import BestWeights, MovingAverage
 from finetune.training.checkpoint import Progress
 from finetune.training.display import Display
 from finetune.training.distributed import StepTotals, step_totals, sum_over_processes, weight_distribution
-from finetune.training.evaluation import Evaluation, EvaluationInterruptedError, Evaluator, write_transcripts
+from finetune.training.evaluation import Evaluation, EvaluationInterruptedError, Evaluator
 from finetune.training.log import BEST
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
@@ -139,6 +138,7 @@ class TrainingLoop:
         with Display(self._config.max_steps, self._accelerator.is_main_process) as display:
             if self._progress.step == 0:
                 self._evaluate(module, display)
+            self._place_best()  # of a resumed run, which may have been killed after its checkpoint
             with self._catch_interrupt():
                 self._train(module, display)
             if not self._stopped:
@@ -243,6 +243,7 @@ class TrainingLoop:
             return
         self._progress = replace(self._progress, evaluation_due=False)
         self._save_checkpoint(module)
+        self._place_best()
 
     def _evaluate(self, module: nn.Module, display: Display) -> None:
         """Evaluate the weights, or their moving average, on every evaluation set, before anything of it is logged.
@@ -272,15 +273,29 @@ class TrainingLoop:
             self._writer.draw_curve()
 
     def _rank(self, module: nn.Module, evaluation: Evaluation) -> None:
-        """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far."""
+        """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far, for
+        `_place_best`.
+        """
         self._progress = self._progress.with_evaluation(evaluation.rates, self._config.average_best)
         step, best_steps = self._progress.step, self._best_steps
         if self._accelerator.is_main_process:
             if self._config.average_best > 1 and step in best_steps:
                 self._best.keep(self._accelerator.unwrap_model(module), step)
             if best_steps[0] == step:
-                self._save_model(module, evaluation)
-                self._log_best(evaluation, (step,))
+                self._writer.save_model(self._recogniser, module, evaluation.transcripts, step)
+
+    def _place_best(self) -> None:
+        """Log that the run's folder has the model of the best evaluation, and put it there, if it has just been saved:
+        after the checkpoint that has it in its ranking, so that a kill leaves no model that the log does not know.
+        """
+        if not self._accelerator.is_main_process or not self._progress.ranking:
+            return
+        best = self._progress.ranking[0]
+        if self._writer.model_waits(best.step):
+            logged = any(line["kind"] == BEST and line["steps"] == [best.step] for line in self._writer.read_log())
+            if not logged:
+                self._log_best(best.rates, (best.step,))
+        self._writer.place_model(best.step)
 
     def _average_best(self, module: nn.Module, display: Display) -> None:
         """At the end, evaluate the mean of the best evaluations' weights, and save it if it is better."""
@@ -303,8 +318,10 @@ class TrainingLoop:
             display.show_average(steps, evaluation, better)
             self._log("average", _figures(evaluation), steps=steps)
             if better:
-                self._save_model(module, evaluation)
-                self._log_best(evaluation, steps)
+                step = self._progress.step
+                self._writer.save_model(self._recogniser, module, evaluation.transcripts, step)
+                self._log_best(evaluation.rates, steps)
+                self._writer.place_model(step)
                 self._writer.draw_curve()
 
     def _diagnose(self, display: Display) -> None:
@@ -351,26 +368,11 @@ class TrainingLoop:
             tracked[f"{kind}/{key}"] = "\n\n".join(f"ref {reference}  \nhyp {text}" for reference, text in pairs)
         self._accelerator.log(tracked, step=step)
 
-    def _log_best(self, evaluation: Evaluation, steps: Sequence[int]) -> None:
-        """Write to log.jsonl that the model with this evaluation is saved now. steps: as of `Best`."""
-        self._writer.log(
-            kind=BEST,
-            step=self._progress.step,
-            steps=steps,
-            metric=evaluation.metric,
-            wer=evaluation.wer,
-            cer=evaluation.cer,
-        )
-
-    def _save_model(self, module: nn.Module, evaluation: Evaluation) -> None:
-        """Put the model and its transcripts into the run's folder, file by file, the weights last."""
-        partial = self._writer.folder / "best.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        self._recogniser.save(partial, module)
-        write_transcripts(partial / "samples.jsonl", evaluation.transcripts)
-        for path in sorted(partial.iterdir(), key=lambda path: path.stat().st_size):
-            os.replace(path, self._writer.folder / path.name)
-        partial.rmdir()
+    def _log_best(self, rates: tuple[float, float], steps: Sequence[int]) -> None:
+        """Write to log.jsonl that the folder has the model with these `Evaluation.rates`. steps: as of `Best`."""
+        metric = self._evaluators[MAIN].metric
+        wer, cer = rates if metric == "wer" else reversed(rates)
+        self._writer.log(kind=BEST, step=self._progress.step, steps=steps, metric=metric, wer=wer, cer=cer)
 
     def _save_checkpoint(self, module: nn.Module) -> None:
         self._accelerator.wait_for_everyone()

@@ -1,12 +1,14 @@
 """The folder of a run: log.jsonl, rejects.jsonl, config.yaml, about.json, environment.json and curve.png; the tracker.
 
-The model's own files and samples.jsonl are written by the loop, checkpoints by `finetune.training.checkpoint`.
+Checkpoints are written by `finetune.training.checkpoint`. The model and samples.jsonl of a new best evaluation wait in
+a folder of their own until there is a checkpoint that knows of it.
 """
 
 import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
+from torch import nn
 
 from finetune.config import TrainConfig
 from finetune.data.rejects import Rejects
 from finetune.models import about
+from finetune.models.base import TrainableRecogniser
+from finetune.training.evaluation import ValidationSample, write_transcripts
 from finetune.training.log import BEST, LOG, LogLine, read_log
 from preprocessing.cli.atomic_write import json_line, write_text_atomically
 from preprocessing.corpus import Reject
@@ -73,6 +78,35 @@ class RunWriter:
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl, without a last one that a kill cut off."""
         return read_log(self.folder)
+
+    def save_model(
+        self, recogniser: TrainableRecogniser, module: nn.Module, transcripts: Sequence[ValidationSample], step: int
+    ) -> None:
+        """Write a model with the transcripts of its evaluation at a step, for `place_model`."""
+        partial, waiting = self.folder / "best.partial", self._waiting(step)
+        shutil.rmtree(partial, ignore_errors=True)
+        recogniser.save(partial, module)
+        write_transcripts(partial / "samples.jsonl", transcripts)
+        shutil.rmtree(waiting, ignore_errors=True)
+        partial.rename(waiting)
+
+    def model_waits(self, step: int) -> bool:
+        """Whether `save_model` has written a model at a step, and not all of it is in its place."""
+        return self._waiting(step).is_dir()
+
+    def place_model(self, step: int) -> None:
+        """Move a model that `save_model` has written into the run's folder, file by file, the weights last. Others that
+        wait, of evaluations that a kill has kept from the checkpoint, are deleted.
+        """
+        waiting = self._waiting(step)
+        if waiting.is_dir():
+            for path in sorted(waiting.iterdir(), key=lambda path: path.stat().st_size):
+                os.replace(path, self.folder / path.name)
+        for path in (waiting, *self.folder.glob(f"best-step-{8 * '[0-9]'}"), self.folder / "best.partial"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _waiting(self, step: int) -> Path:
+        return self.folder / f"best-step-{step:08d}"
 
     def draw_curve(self) -> None:
         """Write curve.png of the present log."""

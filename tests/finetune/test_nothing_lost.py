@@ -309,6 +309,49 @@ def test_a_run_saves_the_best_weights_and_at_its_end_their_mean_where_it_is_bett
     assert saved() == drawn[-1] == f"{best.rate}"
 
 
+@pytest.mark.parametrize("killed_in", ["save", "place_model"])
+def test_a_kill_between_checkpoint_and_model_leaves_what_the_log_says(
+    killed_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At step 2 the second best evaluation is killed: before its checkpoint, or before its model is in its place."""
+    folder = tmp_path / "run"
+    killed_of: Any = checkpoint if killed_in == "save" else RunWriter
+    original, config = getattr(killed_of, killed_in), TrainConfig(output_dir=folder, data=DataConfig(train=["a.jsonl"]))
+    monkeypatch.setattr(RunWriter, "draw_curve", lambda _: None)
+
+    def loop_at(step: int) -> TrainingLoop:
+        loop, rates = loop_of(folder, max_steps=3, eval_steps=1), {0: 0.9, 1: 0.6, 2: 0.4, 3: 0.5}
+        if step:
+            assert loop.resume(checkpoint.latest(folder / "checkpoints") or folder).step == step
+        made_of = about.describe(config, parameters=1, training=[], validation=[], text_profile=profile("basic"))
+        loop._writer.begin(config, made_of, [], step=step)
+        monkeypatch.setattr(loop, "_own_batches", lambda: itertools.repeat([]))
+        monkeypatch.setattr(Evaluator, "run", lambda *_: evaluation(rates[loop._progress.step]))
+        return loop
+
+    def found() -> tuple[str, list[list[int]]]:
+        logged = [line["steps"] for line in RunWriter(folder).read_log() if line["kind"] == BEST]
+        return json.loads((folder / "samples.jsonl").read_text())["hypothesis"], logged
+
+    def kill(*arguments: Any, **options: Any) -> Any:
+        if loop._progress.step == 2:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    loop = loop_at(0)
+    monkeypatch.setattr(killed_of, killed_in, kill)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    monkeypatch.setattr(killed_of, killed_in, original)
+    assert found()[0] == "0.6"
+    resumed = loop_at(1 if killed_in == "save" else 2)
+    monkeypatch.setattr(resumed, "_train", lambda *_: None)
+    assert resumed.run()
+    assert found() == (("0.6", [[0], [1]]) if killed_in == "save" else ("0.4", [[0], [1], [2]]))
+    assert not list(folder.glob("best*"))
+    assert loop_at(resumed._progress.step).run() and found() == ("0.4", [[0], [1], [2]])
+
+
 def test_the_mean_is_said_to_be_of_the_weights_that_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
