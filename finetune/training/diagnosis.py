@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from finetune.config import ModelConfig
+from finetune.metrics.error_rates import Metric
 from finetune.models.base import OUTSIDE
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.statistics import LONG_WORDS, Leaks, find_leaks
@@ -20,7 +21,7 @@ LogLine = Mapping[str, Any]
 N_EVALUATIONS = 3  # in a row that show a pattern
 N_LINES = 10  # training lines of the log that a mean is taken over
 BLANK_RATIO = 0.95
-NEARLY_ALL_WRONG = 0.95  # WER
+NEARLY_ALL_WRONG = 0.95  # of the rate that decides
 EXPLODED = 3.0  # times the best mean loss
 SKIPPED_SHARE = 0.1  # of steps
 FLAT = 0.05  # relative change of the loss that counts as none
@@ -44,7 +45,8 @@ class Diagnosis:
 class RunSettings:
     """What the log of a run does not contain: options, and the largest share of the GPU's memory used by tensors so
     far, None without a GPU. batch_seconds: the largest batch, padding included. pads_to_window: whether the model pads
-    each utterance to a window, of which the choice of batches changes nothing.
+    each utterance to a window, of which the choice of batches changes nothing. metric: the error rate that decides, the
+    CER where words have no spaces: there the WER of a good model is high too.
     """
 
     max_steps: int
@@ -53,6 +55,7 @@ class RunSettings:
     batch_seconds: float = math.inf
     gpu_memory_share: float | None = None
     pads_to_window: bool = False
+    metric: Metric = "wer"
 
 
 def diagnose(log: Sequence[LogLine], settings: RunSettings) -> list[Diagnosis]:
@@ -76,15 +79,16 @@ def log_line(diagnosis: Diagnosis, step: int) -> dict[str, Any]:
 
 def all_blank(_: Sequence[LogLine], validation: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
     """CTC predicts blank in nearly every frame, past the first tenth of the run."""
-    last = validation[-N_EVALUATIONS:]
+    last, metric = validation[-N_EVALUATIONS:], settings.metric
     if len(last) < N_EVALUATIONS or last[-1]["step"] < 0.1 * settings.max_steps:
         return None
-    if not all((line.get("blank_ratio") or 0.0) > BLANK_RATIO and line["wer"] >= NEARLY_ALL_WRONG for line in last):
+    if not all((line.get("blank_ratio") or 0.0) > BLANK_RATIO and line[metric] >= NEARLY_ALL_WRONG for line in last):
         return None
-    ratio, wer = last[-1]["blank_ratio"], last[-1]["wer"]
+    ratio, rate = last[-1]["blank_ratio"], last[-1][metric]
     return Diagnosis(
         "all blank",
-        f"{100 * ratio:.0f} % of frames are blank and WER is {100 * wer:.0f} %, since step {last[0]['step']}",
+        f"{100 * ratio:.0f} % of frames are blank and {metric.upper()} is {100 * rate:.0f} %, since step "
+        f"{last[0]['step']}",
         "CTC first learns that most frames are blank, and letters afterwards. This takes some hundred steps after the "
         "warm-up, or some thousand when training from scratch or with a new vocabulary; beyond that, training is stuck",
         "wait that long, then raise --learning_rate (or --max_steps), check that texts belong to their audio, and "
@@ -143,20 +147,20 @@ def learning_nothing(
     means = _means(train)
     if len(train) < 3 * N_LINES or len(validation) < N_EVALUATIONS or train[-1]["step"] < 0.2 * settings.max_steps:
         return None
-    first, last = means[0], means[-1]
-    if not abs(last - first) <= FLAT * abs(first) or validation[-1]["wer"] < NEARLY_ALL_WRONG:
+    first, last, rate = means[0], means[-1], validation[-1][settings.metric]
+    if not abs(last - first) <= FLAT * abs(first) or rate < NEARLY_ALL_WRONG:
         return None
     return Diagnosis(
         "learning nothing",
-        f"training loss {last:.3g} at step {train[-1]['step']}, {first:.3g} at the start; WER "
-        f"{100 * validation[-1]['wer']:.0f} %",
+        f"training loss {last:.3g} at step {train[-1]['step']}, {first:.3g} at the start; "
+        f"{settings.metric.upper()} {100 * rate:.0f} %",
         "the weights hardly change: the learning rate is too low, too much is frozen, or texts do not match the audio",
         "check with --dry_run true which parameters are trained and at which rate; raise --learning_rate tenfold; try "
         "--overfit_batch true",
     )
 
 
-def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], _: RunSettings) -> Diagnosis | None:
+def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
     """Validation loss rises from evaluation to evaluation while training loss falls."""
     last = validation[-N_EVALUATIONS - 1 :]
     if len(last) <= N_EVALUATIONS or not all(_loss(after) > _loss(before) for before, after in pairwise(last)):
@@ -166,12 +170,12 @@ def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], _: RunS
     now = [_loss(line) for line in train if line["step"] > lowest["step"]][-N_LINES:]
     if not before or not now or _loss(last[-1]) < RISEN * _loss(lowest) or fmean(now) >= fmean(before):
         return None
-    best = min(validation, key=lambda line: line["wer"])
-    wer = "still falls" if best is validation[-1] else f"was best at step {best['step']}"
+    best = min(validation, key=lambda line: line[settings.metric])
+    rate = "still falls" if best is validation[-1] else f"was best at step {best['step']}"
     return Diagnosis(
         "overfitting",
         f"validation loss {_loss(last[-1]):.3g}, up from {_loss(lowest):.3g} at step {lowest['step']}, while "
-        f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; WER {wer}",
+        f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; {settings.metric.upper()} {rate}",
         "the model memorises the training utterances; the weights of the best evaluation are kept: only time is lost",
         "stop early with --early_stopping_patience 5; augment (--data.augment), raise masking or dropout, lower the "
         "learning rate, or add data",

@@ -334,6 +334,7 @@ class TrainingLoop:
             math.inf if pads_to_window else config.data.max_batch_seconds,
             gpu_memory_share(self._accelerator.device),
             pads_to_window,
+            self._evaluators[MAIN].metric,
         )
         log = self._writer.read_log()
         for problem in diagnosis.not_yet_logged(log, diagnosis.diagnose(log, settings)):

@@ -75,6 +75,24 @@ def test_all_blank_after_three_evaluations_and_the_first_tenth() -> None:
     assert names(log, RunSettings(max_steps=100_000)) == []  # still the usual start
 
 
+@pytest.mark.parametrize(("rates", "expected"), [((1.0, 0.3), []), ((0.3, 1.0), ["all blank", "learning nothing"])])
+def test_where_words_have_no_spaces_the_cer_says_that_nothing_is_learned(
+    rates: tuple[float, float], expected: list[str]
+) -> None:
+    """A WER of 100 %, as of whole sentences, says nothing there."""
+    by_characters = replace(SETTING, metric="cer")
+    log = [
+        line | {"loss": 3.0} | ({"wer": rates[0], "cer": rates[1], "blank_ratio": 0.97} if "wer" in line else {})
+        for line in healthy()
+    ]
+    assert names(log, by_characters) == expected
+    assert all("CER is 100 %" in found.observation or "CER 100 %" in found.observation
+               for found in diagnose(log, by_characters))  # fmt: skip
+    rising = {200: 1.0, 300: 1.1, 400: 1.2, 500: 1.4, 600: 1.5}
+    log = changed("validation", lambda line: {"loss": rising[line["step"]], "wer": 1.0}, since=200)
+    assert "; CER still falls" in diagnose(log, by_characters)[0].observation
+
+
 def test_without_blanks_nothing_is_said_of_them() -> None:
     assert names(changed("validation", lambda _: {"blank_ratio": None, "wer": 0.96})) == []
 
