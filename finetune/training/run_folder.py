@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import shutil
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -45,7 +46,8 @@ PACKAGES = (
     "jiwer",
     "rapidfuzz",
 )
-TRACKER_PROJECT = "finetune"  # in trackio and wandb; the run has the name of its folder
+TRACKER_PROJECT = "finetune"  # in trackio, and in wandb without WANDB_PROJECT; the run has the name of its folder
+WANDB_ID = Path("checkpoints", "wandb_id.txt")  # deleted with the checkpoints, where a run is begun anew
 
 
 class RunWriter:
@@ -134,16 +136,31 @@ def environment() -> dict[str, Any]:
 
 
 def start_tracker(accelerator: "Accelerator", config: TrainConfig) -> None:
-    """Start the tracker of `report_to`; TensorBoard and wandb write into the run's folder."""
+    """Start the tracker of `report_to`; TensorBoard and wandb write into the run's folder. A resumed run goes on with
+    its run in wandb.
+    """
     if config.report_to == "none":
         return
     if config.report_to == "tensorboard":
         accelerator.init_trackers("tensorboard")  # the name of its folder
         return
     options: dict[str, Any] = {"name": config.output_dir.name}
+    project = TRACKER_PROJECT
     if config.report_to == "wandb":
+        project = os.environ.get("WANDB_PROJECT", project)
         options["dir"] = str(config.output_dir)
-    accelerator.init_trackers(TRACKER_PROJECT, config=plain(config), init_kwargs={config.report_to: options})
+        if accelerator.is_main_process:  # the only one that begins a run
+            options |= {"id": _wandb_id(config.output_dir / WANDB_ID), "resume": "allow"}
+    accelerator.init_trackers(project, config=plain(config), init_kwargs={config.report_to: options})
+
+
+def _wandb_id(path: Path) -> str:
+    """The id of the run in wandb: WANDB_RUN_ID, or the one in the file, or a new one; it is stored in the file."""
+    stored = path.read_text(encoding="utf-8") if path.is_file() else uuid.uuid4().hex[:8]
+    name = os.environ.get("WANDB_RUN_ID", stored)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, name)
+    return name
 
 
 def draw_curve(log: Sequence[LogLine]) -> "Figure":

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
+from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.data.corpora import MAIN, RunData
 from finetune.data.examples import Examples
@@ -455,3 +456,25 @@ def test_each_tracker_is_begun_under_its_own_name(tmp_path: Path) -> None:
     assert [project for project, _ in begun] == ["tensorboard", "finetune"]
     assert begun[1][1]["init_kwargs"] == {"trackio": {"name": "mine"}}
     assert begun[1][1]["config"]["max_steps"] == 1000
+
+
+def test_a_resumed_run_goes_on_in_wandb_in_the_project_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, dict[str, Any]]] = []
+    config = TrainConfig(output_dir=tmp_path / "mine", report_to="wandb")
+    spy: Any = SimpleNamespace(
+        is_main_process=True,
+        init_trackers=lambda project, **more: begun.append((project, more["init_kwargs"]["wandb"])),
+    )
+    for name in ("WANDB_PROJECT", "WANDB_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    start_tracker(spy, config)
+    monkeypatch.setenv("WANDB_PROJECT", "calls")
+    start_tracker(spy, config)
+    training_run._clear(config.output_dir, overwrite=False)  # begun anew
+    start_tracker(spy, config)
+    assert [project for project, _ in begun] == ["finetune", "calls", "calls"]
+    first, resumed, anew = (options for _, options in begun)
+    assert first == resumed and first["resume"] == "allow" and first["name"] == "mine"
+    assert len(first["id"]) == 8 and anew["id"] != first["id"]
