@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.rounds import call_apart
+from finetune.training.log import read_log
 from preprocessing.cli.options import run_command
 from preprocessing.errors import InputError, UsageError
 
@@ -137,7 +138,7 @@ def train_once(folder: Path, lines: int, hours: float, steps: int) -> Cost:
     if training.returncode:
         raise InputError(f"training on {lines:,} lines ended with {training.returncode}: {said.strip()[-300:]}")
     start, last = seen["step 0"], seen[f"step {steps}"]
-    log = [json.loads(line) for line in (output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = read_log(output)
     return Cost(lines, hours, start[0], start[1], start[2], last[2], audio_seconds(log) / (last[0] - start[0]))
 
 

@@ -22,6 +22,7 @@ import soundfile
 import yaml
 
 from finetune.hub.push import Target, push_command
+from finetune.training.log import read_log
 from preprocessing import audio
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import TINY, tiny_run
@@ -294,7 +295,7 @@ def train(folder: Path, *, processes: int = 1, updates: int = 8, workers: int = 
 
     def artefacts(output: Path) -> dict[str, str]:
         last = max(output.glob("checkpoints/step-*[0-9]"), default=Path())
-        log = [json.loads(line) for line in (output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        log = read_log(output)
         results = [{key: line.get(key) for key in ("kind", "step", "loss", "wer", "cer", "samples")} for line in log]
         rates = _digest([line for line in results if line["kind"] in ("train", "validation", "average")])
         names = ("*.safetensors", "samples.jsonl", "rejects.jsonl", "vocab.json", "config.json")

@@ -1,6 +1,5 @@
 """Two processes over gloo are one process with the same global batch, and every utterance is evaluated once."""
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ import torch
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.distributed import threads_per_process
+from finetune.training.log import read_log
 from finetune.training.setup import set_up
 from tests.commands import run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
@@ -34,8 +34,7 @@ def trained(output: Path, train: Path, processes: int) -> list[dict[str, Any]]:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("done:") == 1
-    log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
-    return [line for line in log if "loss" in line]
+    return [line for line in read_log(output) if "loss" in line]
 
 
 @pytest.mark.slow

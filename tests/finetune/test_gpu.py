@@ -10,6 +10,7 @@ import torch
 from finetune.config import ModelConfig
 from finetune.models import build
 from finetune.models.base import TrainableRecogniser, pad_batch
+from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.text import profile
 from tests.commands import run
@@ -97,7 +98,7 @@ def test_training_on_the_gpu_ends_with_a_model(name: str, device: str, tmp_path:
     )
     assert result.returncode == 0, result.stderr
     assert device == "cuda"
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    log = read_log(tmp_path / "run")
     losses = [line["loss"] for line in log if line["kind"] == "train"]
     assert len(losses) == 4 and losses[-1] < losses[0]
     assert "bf16" in (tmp_path / "run" / "config.yaml").read_text()

@@ -26,6 +26,7 @@ from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
 from finetune.models import publication
 from finetune.models.about import describe, to_json, without_folders
+from finetune.training.log import read_log
 from preprocessing.corpus import Utterance
 from preprocessing.errors import InputError
 from preprocessing.text import profile
@@ -119,7 +120,7 @@ def test_the_weights_are_those_that_training_says_it_saved(
 ) -> None:
     """Whatever the evaluations' WERs are: in languages without spaces the CER decides, and a mean has no step."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))
-    lines = [json.loads(line) for line in (copy / "log.jsonl").read_text().splitlines()]
+    lines = read_log(copy)
     kept = [line for line in lines if line["kind"] != "best"] if best is None else [*lines, {"kind": "best", **best}]
     (copy / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     assert f"The weights are {expected}" in model_card(open_run(copy), CardOptions("you/my_model"))

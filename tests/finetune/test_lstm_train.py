@@ -11,6 +11,7 @@ import torch
 
 from finetune.config import TrainConfig
 from finetune.systems.registry import parse_models
+from finetune.training.log import read_log
 from finetune.training_run import train
 from preprocessing.cli.options import parse_command
 from preprocessing.errors import UsageError
@@ -65,7 +66,7 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_loss_falls(trained: Path) -> None:
-    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    lines = read_log(trained)
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert len(losses) == UPDATES
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

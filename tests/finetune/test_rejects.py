@@ -14,6 +14,7 @@ import yaml
 from accelerate import Accelerator
 
 from finetune.data.rejects import Rejects
+from finetune.training.log import read_log
 from preprocessing.corpus import Reject
 from tests.commands import run_ranks
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
@@ -147,7 +148,7 @@ def test_two_processes_train_on_what_there_is_and_list_the_rest_once(tmp_path: P
     names = [where for where, _ in told(rejects)]
     assert sorted(names) == sorted(row["id"] for number, row in enumerate(rows) if number % 4 != 3)
     assert f"{len(names)} utterances rejected" in first.stdout
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    log = read_log(tmp_path / "run")
     assert all(math.isfinite(line["loss"]) for line in log if line["kind"] == "train")
     assert [line for line in log if line["kind"] == "train"][-1]["audio_seconds"] > 0
 

@@ -1,6 +1,5 @@
 """A model in shards over two processes (FSDP 2) learns as one process does; what it leaves behind is whole."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.distributed import Sharded, attention_layer_classes, check_launch, check_sharding
+from finetune.training.log import read_log
 from preprocessing.errors import UsageError
 from tests.commands import run, run_ranks
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
@@ -42,7 +42,7 @@ def sharded(output: Path, train: Path) -> str:
 
 
 def log(output: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    lines = read_log(output)
     return [line for line in lines if "loss" in line]
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForCTC, pipeline
 
 from finetune.decoding.greedy import collapse
 from finetune.models.architectures import model_input
+from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.units import Vocabulary
 from tests.commands import assert_one_sentence, run
@@ -70,8 +71,7 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def log(output: Path, kind: str) -> list[dict[str, Any]]:
-    lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
-    return [line for line in lines if line["kind"] == kind]
+    return [line for line in read_log(output) if line["kind"] == kind]
 
 
 @pytest.mark.slow
@@ -216,7 +216,6 @@ def test_a_compiled_model_learns_the_same(manifest: Path, tmp_path: Path) -> Non
         told = {"torch_compile": compiled, "max_steps": 4, "eval_steps": 4, "model.dropout": 0.0}
         result = run(*arguments(output, manifest, **told), fresh=True)
         assert result.returncode == 0, result.stderr
-        log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
-        losses.append([line["loss"] for line in log if line["kind"] in ("train", "validation")])
+        losses.append([line["loss"] for line in read_log(output) if line["kind"] in ("train", "validation")])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert AutoModelForCTC.from_pretrained(tmp_path / "true").num_parameters() > 0

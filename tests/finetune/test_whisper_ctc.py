@@ -1,6 +1,5 @@
 """The whisper-ctc family: openai-whisper's encoder to 1e-4, exact batches, frozen blocks kept on the disk."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from finetune.models.frozen_features import FeatureCache
 from finetune.models.whisper_ctc import WhisperCTCRecogniser
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
+from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import Features
@@ -332,7 +332,7 @@ def test_a_run_trains_saves_and_resumes(base: str, tmp_path: Path) -> None:
     first = run(*command)
     assert first.returncode == 0, first.stderr
     weights = load_file(tmp_path / "run" / "model.safetensors")
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    log = read_log(tmp_path / "run")
     losses = [line["loss"] for line in log if line["kind"] == "train"]
     assert losses[-1] < losses[0]
     last = tmp_path / "run" / "checkpoints" / "step-00000012"
