@@ -1,5 +1,6 @@
 """The whisper-ctc family: openai-whisper's encoder to 1e-4, exact batches, frozen blocks kept on the disk."""
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import AutoModelForCTC, WhisperConfig, WhisperModel
 from whisper.model import ModelDimensions, Whisper
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.models import build
+from finetune.models import build, frozen_features
 from finetune.models.base import Batch, pad_batch
 from finetune.models.frozen_features import FeatureCache
 from finetune.models.whisper_ctc import WhisperCTCRecogniser
@@ -247,6 +248,37 @@ def test_a_cache_is_by_weights_and_audio_and_bounded(tmp_path: Path) -> None:
     for weight in (1.0, 2.0):
         for waveform in (first, second):
             assert torch.equal(cache(weight)(waveform), waveform[None].repeat(2, 1))
+
+
+def test_a_cache_that_two_processes_fill_stays_within_its_bound_and_says_once_that_it_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each has room for 20 waveforms, of which 24 come to both, and counts after four files of its own. A process that
+    loads data, forked from the first, says nothing more.
+    """
+    monkeypatch.setattr(frozen_features, "RECOUNT_WRITES", 4)
+    monkeypatch.delenv("RANK", raising=False)
+    room = 20 * 2500 / frozen_features.GIB  # 2500 bytes: 1200 halves, and the header of a file
+    one, other = (FeatureCache(tmp_path, room, [], lambda waveform: waveform[None]) for _ in range(2))
+    for number in range(24):
+        for cache, sign in ((one, 1.0), (other, -1.0)):
+            cache(torch.full((1200,), sign * (number + 1)))
+        if number == 8:
+            assert capfd.readouterr().err == ""
+    used = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
+    assert 20 * 2500 - 2500 < used < (20 + 2 * 4) * 2500
+    assert capfd.readouterr().err.count("the feature cache is full: ") == 2, "each says it once"
+    loading = multiprocessing.get_context("fork").Process(target=one, args=(torch.full((1200,), 0.5),))
+    loading.start()
+    loading.join(60.0)
+    assert loading.exitcode == 0 and capfd.readouterr().err == ""
+    fresh = FeatureCache(tmp_path, room, [], lambda waveform: waveform[None])
+    loading = multiprocessing.get_context("fork").Process(target=fresh, args=(torch.full((1200,), 0.5),))
+    loading.start()
+    loading.join(60.0)
+    fresh(torch.full((1200,), 0.75))
+    said = capfd.readouterr().err
+    assert said.count("the feature cache is full") == 1 and "raise --model.feature_cache_gib" in said
 
 
 def test_masks_hide_features_only_in_training(base: str) -> None:
