@@ -299,7 +299,8 @@ def train(folder: Path, *, processes: int = 1, updates: int = 8, workers: int = 
         results = [{key: line.get(key) for key in ("kind", "step", "loss", "wer", "cer", "samples")} for line in log]
         rates = _digest([line for line in results if line["kind"] in ("train", "validation", "average")])
         names = ("*.safetensors", "samples.jsonl", "rejects.jsonl", "vocab.json", "config.json")
-        left = {str(path.relative_to(output)): "left" for path in output.rglob("*partial*")}
+        unplaced = [*output.rglob("*partial*"), *output.glob("best-step-*")]
+        left = {str(path.relative_to(output)): "left" for path in unplaced}
         return {f"last checkpoint, {last.name}": _digest(digests(last, "*.safetensors")), "figures of log.jsonl": rates,
                 **digests(output, *names), **left}  # fmt: skip
 
