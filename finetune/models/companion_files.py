@@ -25,6 +25,7 @@ from preprocessing.errors import InputError
 
 NAME = "training_preprocessing.json"
 GENERATION = "generation_config.json"  # of transformers
+FORCED = "forced_decoder_ids"  # of transformers: pairs of a place after the first token and the token there
 ENTRY, LANGUAGE = "training_preprocessing", "language"  # of a .pt file's dictionary
 
 
@@ -85,19 +86,18 @@ def trained_languages(checkpoint: str) -> tuple[str, ...]:
 
 
 def generation_language(checkpoint: str) -> str | None:
-    """The language that a fine-tuned Whisper writes by default, as generation_config.json has it, such as "<|de|>";
-    None where nothing says so. checkpoint: as in `training_preprocessing`.
+    """The language that a fine-tuned Whisper writes by default, such as "<|de|>"; None where nothing says so.
+
+    It is the `language` of generation_config.json, or, in models of older versions of transformers, what
+    `forced_decoder_ids` has in its place, there or in config.json. checkpoint: as in `training_preprocessing`.
     """
     path = Path(checkpoint)
     said: Any = None
     if path.is_file():
         said = _entries(path).get(LANGUAGE)
         checkpoint = str(path.parent) if path.name == CHECKPOINT else ""
-    if said is None and checkpoint and (found := find_model_file(checkpoint, GENERATION)) is not None:
-        try:
-            said = json.loads(found.read_text(encoding="utf-8")).get(LANGUAGE)
-        except (OSError, ValueError, AttributeError):
-            return None  # what is wrong with it is said where transformers loads the model
+    if said is None and checkpoint:
+        said = _language_of_generation(checkpoint)
     return said if isinstance(said, str) else None
 
 
@@ -138,6 +138,41 @@ def copy_pt_file(run: Path, out: Path) -> None:
     import torch
 
     torch.save(_entries(run / CHECKPOINT) | entries, out)
+
+
+def _language_of_generation(reference: str) -> Any:
+    """What a model's configuration of generation says of its language, read as transformers' `generate` reads it."""
+    generation = _json_of(reference, GENERATION)
+    if generation.get(LANGUAGE) is not None or generation.get("task") is not None:
+        return generation.get(LANGUAGE)  # beside which transformers does not look at forced_decoder_ids
+    forced = generation.get(FORCED)
+    forced = _json_of(reference, "config.json").get(FORCED) if forced is None else forced
+    try:
+        token = dict(forced or ()).get(1)
+        named = generation.get("lang_to_id") or _language_tokens()
+        return next((name for name, id_ in named.items() if id_ == token), None)
+    except (ValueError, TypeError, AttributeError):
+        return None  # what is wrong with it is said where transformers loads the model
+
+
+def _language_tokens() -> dict[str, int]:
+    """The ids of a released multilingual Whisper's languages: one after the other, from that after the first token."""
+    from whisper.tokenizer import LANGUAGES, get_tokenizer
+
+    first = get_tokenizer(multilingual=True).sot + 1
+    return {f"<|{code}|>": first + place for place, code in enumerate(LANGUAGES)}
+
+
+def _json_of(reference: str, name: str) -> dict[str, Any]:
+    """The content of a model's JSON file; {} of one that is not there or cannot be read, which is said where
+    transformers loads the model.
+    """
+    found = find_model_file(reference, name)
+    try:
+        content = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _of_folder(reference: str) -> TrainingPreprocessing | None:

@@ -24,6 +24,7 @@ from preprocessing.errors import InputError, first_line
 
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
 N_VOCAB = (51_864, 51_865, 51_866)  # English-only, 99 languages, 100 languages
+NO_LANGUAGES = 51_766  # tokens of a multilingual one besides those of its languages
 NAMES = {  # of openai-whisper: of transformers
     "blocks": "layers",
     "attn": "self_attn",
@@ -215,11 +216,31 @@ def _save_transformers(
 def _languages(tokens: Tokenizer, language: str) -> dict[str, Any]:
     """What transformers' generation asks of a multilingual model."""
     return {
-        "lang_to_id": {f"<|{code}|>": tokens.to_language_token(code) for code in tokens.all_language_codes},
-        "task_to_id": {"transcribe": tokens.transcribe, "translate": tokens.translate},
+        "lang_to_id": _ids_of_languages(tokens),
+        "task_to_id": _ids_of_tasks(tokens),
         "language": f"<|{language}|>",
         "task": "transcribe",
     }
+
+
+def _ids_of_languages(tokens: Tokenizer) -> dict[str, int]:
+    return {f"<|{code}|>": tokens.to_language_token(code) for code in tokens.all_language_codes}
+
+
+def _ids_of_tasks(tokens: Tokenizer) -> dict[str, int]:
+    return {"transcribe": tokens.transcribe, "translate": tokens.translate}
+
+
+def complete_generation(model: Any) -> None:
+    """Give transformers' multilingual Whisper what its generation needs to write in a language, where its
+    generation_config.json is of a version that says nothing of languages, or missing.
+    """
+    generation, n_vocab = model.generation_config, model.config.vocab_size
+    if hasattr(generation, "lang_to_id") or n_vocab not in N_VOCAB[1:]:
+        return
+    tokens = get_tokenizer(multilingual=True, num_languages=n_vocab - NO_LANGUAGES)
+    generation.is_multilingual, generation.no_timestamps_token_id = True, tokens.no_timestamps
+    generation.lang_to_id, generation.task_to_id = _ids_of_languages(tokens), _ids_of_tasks(tokens)
 
 
 def suppressed_tokens(tokens: Tokenizer) -> list[int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.language_adapters import adapter_of, check_own_language
+from finetune.models.whisper_formats import complete_generation
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript
 from finetune.systems.whisper_decoding import language_of
@@ -90,6 +91,7 @@ class PipelineSystem(System):
         Raises InputError where the model does not know the one given.
         """
         model = self._recognise.model
+        complete_generation(model)
         if not getattr(model.generation_config, "is_multilingual", False):
             if language not in (None, "en"):
                 raise InputError(

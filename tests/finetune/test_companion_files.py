@@ -23,6 +23,7 @@ from finetune.language_model.ngram import write_arpa
 from finetune.models.companion_files import (
     NAME,
     TrainingPreprocessing,
+    generation_language,
     trained_on_denoised,
     training_preprocessing,
 )
@@ -175,6 +176,32 @@ def test_a_whisper_carries_it_in_every_form(tmp_path: Path, hub: Hub) -> None:
     assert all(torch.equal(one, other) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True))
     (tmp_path / "theirs" / "other.pt").write_bytes((run / "whisper.pt").read_bytes())
     assert training_preprocessing(str(tmp_path / "theirs" / "other.pt")) is None  # beside a folder's files by chance
+
+
+GERMAN = {"forced_decoder_ids": [[1, 50261], [2, 50359], [3, 50363]]}
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "expected"),
+    [
+        (GERMAN, {}, "<|de|>"),
+        (GERMAN | {"language": "fr"}, {}, "fr"),
+        (GERMAN | {"lang_to_id": {"<|en|>": 50261}}, {}, "<|en|>"),
+        ({"forced_decoder_ids": [[1, None], [2, 50359]]}, GERMAN, None),  # as released: detected
+        (GERMAN | {"task": "transcribe"}, GERMAN, None),  # transformers then detects, too
+        (None, GERMAN, "<|de|>"),
+        ({"forced_decoder_ids": [[1, 50362]]}, {}, None),  # English-only: no timestamps
+        ({"forced_decoder_ids": 3}, {}, None),
+        ({"forced_decoder_ids": None}, {"forced_decoder_ids": None}, None),
+    ],
+)
+def test_a_whispers_language_may_be_in_forced_decoder_ids(
+    tmp_path: Path, generation: dict[str, Any] | None, config: dict[str, Any], expected: str | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    assert generation_language(str(tmp_path)) == expected
 
 
 @pytest.mark.parametrize(

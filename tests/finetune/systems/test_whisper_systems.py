@@ -11,7 +11,9 @@ import pytest
 import torch
 import whisper
 from torch import Tensor
+from whisper.tokenizer import get_tokenizer
 
+from finetune.models.whisper_formats import complete_generation
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import load_system
@@ -277,6 +279,41 @@ def test_a_pipeline_says_the_language_of_a_fine_tuned_whisper(tiny: Path, tmp_pa
     system = load("pipeline", folder, language=None)
     assert system.facts.settings["language"] == "de"
     assert system.transcribe([noise(2, 0)])[0].language == "de"
+
+
+def test_a_pipeline_says_the_language_that_forced_decoder_ids_have(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    generation["forced_decoder_ids"] = [
+        [1, generation["lang_to_id"]["<|de|>"]],
+        [2, generation["task_to_id"]["transcribe"]],
+    ]
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    system = load("pipeline", folder, language=None)
+    assert system.facts.settings["language"] == "de"
+    assert system.transcribe([noise(2, 0)])[0].language == "de"
+    assert load("pipeline", folder, language="en").facts.settings["language"] == "en"
+
+
+@pytest.mark.parametrize("n_vocab", [51_864, 51_865, 51_866])
+def test_a_whisper_of_an_old_version_is_told_its_languages(n_vocab: int) -> None:
+    """Without which transformers refuses `language`: that of each id as openai-whisper has it."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
+    sizes = {"d_model": 4, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 2, "decoder_ffn_dim": 2}
+    model = WhisperForConditionalGeneration(WhisperConfig(vocab_size=n_vocab, **sizes, **heads))
+    complete_generation(model)
+    generation = model.generation_config
+    if n_vocab == 51_864:  # English-only
+        assert not hasattr(generation, "lang_to_id")
+        return
+    tokens = get_tokenizer(True, num_languages=n_vocab - 51_766)
+    assert generation.is_multilingual
+    assert generation.lang_to_id == {f"<|{one}|>": tokens.to_language_token(one) for one in tokens.all_language_codes}
+    assert generation.task_to_id == {"transcribe": tokens.transcribe, "translate": tokens.translate}
+    assert generation.no_timestamps_token_id == tokens.no_timestamps
 
 
 @pytest.mark.parametrize("family", ["pipeline", "faster-whisper"])
