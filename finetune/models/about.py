@@ -94,13 +94,19 @@ def without_folders(text: str) -> str:
 def hub_id(base: str | None, family: str) -> str | None:
     """The Hub id of a base checkpoint; None for a local file or folder, or without a base.
 
+    Of a size of openai-whisper, it is that of the file that the installed version downloads under this name.
+
     >>> hub_id("facebook/wav2vec2-base-960h", "wav2vec2"), hub_id("base.en", "whisper"), hub_id("/data/x.pt", "whisper")
     ('facebook/wav2vec2-base-960h', 'openai/whisper-base.en', None)
+    >>> hub_id("large", "whisper"), hub_id("turbo", "whisper-ctc")
+    ('openai/whisper-large-v3', 'openai/whisper-large-v3-turbo')
     """
     if base is None or Path(base).exists() or base.endswith(".pt"):
         return None
     if family in ("whisper", "whisper-ctc") and re.fullmatch(r"[\w.-]+", base):
-        return f"openai/whisper-{base}"
+        import whisper
+
+        return f"openai/whisper-{PurePosixPath(whisper._MODELS.get(base, base)).name.removesuffix('.pt')}"
     return base if HUB_ID.fullmatch(base) else None
 
 

@@ -25,7 +25,7 @@ from finetune.hub.folder import open_run
 from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
 from finetune.models import publication
-from finetune.models.about import describe, to_json, without_folders
+from finetune.models.about import describe, hub_id, to_json, without_folders
 from finetune.training.log import read_log
 from preprocessing.corpus import Utterance
 from preprocessing.errors import InputError
@@ -394,6 +394,15 @@ def test_plain_text_is_one_line_that_reads_as_it_was(text: str) -> None:
 def test_no_folder_of_an_absolute_path_is_left(parts: list[str]) -> None:
     assert "/" not in without_folders("/" + "/".join(parts))
     assert without_folders(f"ctc:/{'/'.join(parts)}:de").count("/") == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [("large", "large-v3"), ("turbo", "large-v3-turbo"), ("large-v2", "large-v2"), ("base.en", "base.en")],
+)
+def test_the_base_of_a_whisper_is_the_repository_of_its_weights(size: str, name: str) -> None:
+    """large and turbo are names of openai-whisper for weights that the Hub has under others."""
+    assert hub_id(size, "whisper") == hub_id(size, "whisper-ctc") == f"openai/whisper-{name}"
 
 
 def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
