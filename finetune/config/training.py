@@ -165,7 +165,14 @@ class HubConfig:
     """Push to a private repository; an existing public one is refused."""
 
     hub_license: str | None = None
-    """Licence of the weights, as a key of the Hub such as apache-2.0 or cc-by-4.0."""
+    """Licence of the weights, as a key of the Hub such as apache-2.0 or cc-by-4.0; other for one that it has no key
+    of."""
+
+    hub_license_name: str | None = None
+    """Name of the licence, with hub_license other."""
+
+    hub_license_link: str | None = None
+    """Where the text of that licence is: an address, or a file of the repository such as LICENSE."""
 
     hub_language: str | None = None
     """Language of the speech, such as de, if the corpus does not name it."""
@@ -180,15 +187,30 @@ class HubConfig:
             )
         if self.hub_model_id is not None:
             check_repo_id(self.hub_model_id, "--hub_model_id")
-        if self.hub_license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.hub_license):
+        if self.hub_license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.hub_license):
             raise UsageError(
                 f"{prefix}license is {self.hub_license!r}; expected a key of the Hub, in small letters: write "
                 "apache-2.0, cc-by-4.0, or other"
             )
+        self._check_other_license(prefix)
         if self.hub_language is not None and not re.fullmatch(r"[a-z]{2,3}", self.hub_language):
             raise UsageError(
                 f"{prefix}language is {self.hub_language!r}; expected an ISO 639 code: write en, de or yue"
             )
+
+    def _check_other_license(self, prefix: str) -> None:
+        """Raises UsageError where the licence `other` has no name, or another one has."""
+        if self.hub_license == "other" and self.hub_license_name is None:
+            raise UsageError(
+                f"{prefix}license is other without {prefix}license_name; expected a name for what the Hub has no key "
+                f"of: name the licence, and where its text is with {prefix}license_link"
+            )
+        for name in ("license_name", "license_link"):
+            if getattr(self, f"hub_{name}") is not None and self.hub_license != "other":
+                raise UsageError(
+                    f"{prefix}{name} is set and {prefix}license is {self.hub_license or 'not'}; expected other with "
+                    f"it: set {prefix}license other, or leave {prefix}{name} out"
+                )
 
 
 def check_repo_id(repo_id: str, flag: str) -> None:

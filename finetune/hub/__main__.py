@@ -38,6 +38,13 @@ class PushConfig:
     license: str | None = None
     """Licence of the weights, as a key of the Hub such as apache-2.0. Default: the run's hub_license."""
 
+    license_name: str | None = None
+    """Name of the licence, with --license other. Default: the run's hub_license_name."""
+
+    license_link: str | None = None
+    """Where the text of that licence is, an address or a file of the repository. Default: the run's
+    hub_license_link."""
+
     language: str | None = None
     """Language of the speech, such as de. Default: the run's hub_language, else that of the corpus."""
 
@@ -59,7 +66,12 @@ def main() -> None:
         PushConfig, program=PROGRAM, description=DESCRIPTION, arguments=arguments[1:], positional=True
     )
     check_repo_id(config.repo, "REPO")
-    HubConfig(hub_license=config.license, hub_language=config.language).check_hub("--")
+    HubConfig(
+        hub_license=config.license,
+        hub_license_name=config.license_name,
+        hub_license_link=config.license_link,
+        hub_language=config.language,
+    ).check_hub("--")
     from finetune.hub.card import CardOptions
     from finetune.hub.folder import open_run
     from finetune.hub.push import Target, card_of, publish, push_summary
@@ -67,7 +79,13 @@ def main() -> None:
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # errors are reported here
     target = Target(config.repo, config.private, config.revision)
-    options = CardOptions(config.repo, config.license, config.language)
+    options = CardOptions(
+        config.repo,
+        config.license,
+        config.language,
+        license_name=config.license_name,
+        license_link=config.license_link,
+    )
     if config.card is not None:
         write_output(config.card, "--card", card_of(open_run(config.run), options, config.results).encode())
         print(f"{config.card}: model card written; nothing was pushed")

@@ -20,19 +20,26 @@ from finetune.metrics import Rate
 from finetune.models.about import without_folders
 from finetune.models.companion_files import generation_language
 from preprocessing.corpus.readers.hugging_face import HubReference, is_hub_reference
+from preprocessing.text.languages import language_code
 
+TASK = "automatic-speech-recognition"  # of the Hub
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
+_ISO = {"jw": "jv"}  # where Whisper's code is another
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 
 
 @dataclass(frozen=True)
 class CardOptions:
-    """What a card says that the run does not record. license, language: the Hub's keys, None where unknown."""
+    """What a card says that the run does not record. license, language: the Hub's keys, None where unknown.
+    license_name, license_link: of a licence that the Hub has no key of, with the key other.
+    """
 
     repo_id: str
     license: str | None = None
     language: str | None = None
     benchmark: BenchmarkFigures | None = None
+    license_name: str | None = None
+    license_link: str | None = None
 
 
 class Code(str):
@@ -89,9 +96,11 @@ def metadata(run: RunFolder, options: CardOptions, rows: list[ResultRow]) -> Mod
     return ModelCardData(
         language=languages[0] if len(languages) == 1 else languages or None,
         license=options.license,
+        license_name=options.license_name,
+        license_link=options.license_link,
         library_name=run.family.library,
-        pipeline_tag="automatic-speech-recognition",
-        tags=["automatic-speech-recognition", *([run.architecture] if run.architecture else []), *run.family.tags],
+        pipeline_tag=TASK,
+        tags=[TASK, *([run.architecture] if run.architecture else []), *run.family.tags],
         base_model=run.about.base if run.about else None,
         datasets=datasets or None,
         metrics=["wer", "cer"] if rows else None,
@@ -108,7 +117,7 @@ def _eval_result(row: ResultRow, metric: str) -> EvalResult:
     own_split = "validation" if row.split.startswith("validation") else None
     held_out = row.split == "validation, held out of training"  # of the Hub's split for training, which it is not
     return EvalResult(
-        task_type="automatic-speech-recognition",
+        task_type=TASK,
         task_name="Speech recognition",
         dataset_type=", ".join(dict.fromkeys(types)),
         dataset_name=f"{row.corpus} ({row.split})",
@@ -136,10 +145,12 @@ def _corpora(run: RunFolder) -> tuple[str, ...]:
 
 
 def _languages(run: RunFolder) -> list[str]:
-    """ISO 639 codes of the languages of the training corpora, de of de-CH; where they name none, of the model's."""
+    """ISO 639 codes of the languages of the training corpora, de of de-CH and of German; where they name none, of the
+    model's, zh of cmn-script_simplified.
+    """
     languages = (run.about.training.languages if run.about else ()) or (_model_language(run) or "",)
-    codes = (re.split("[-_]", language)[0].lower() for language in languages)
-    return sorted({code for code in codes if re.fullmatch(r"[a-z]{2,3}", code)})
+    codes = (language_code(language) or re.split("[-_]", language)[0].lower() for language in languages)
+    return sorted({_ISO.get(code, code) for code in codes if re.fullmatch(r"[a-z]{2,3}", code)})
 
 
 def _model_language(run: RunFolder) -> str | None:

@@ -11,13 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelCardData,
+    get_session,
+    get_token,
+)
 from huggingface_hub.errors import OfflineModeIsEnabled, RevisionNotFoundError
 
-from finetune.config import HubConfig
-from finetune.hub.card import CardOptions, model_card
+from finetune.config import HubConfig, TrainConfig
+from finetune.hub.card import TASK, CardOptions, model_card
 from finetune.hub.folder import RunFolder, is_upload, open_run
 from finetune.hub.results import read_benchmark
+from finetune.models.about import hub_id
 from preprocessing.errors import InputError
 
 PAUSES_SECONDS = (1.0, 4.0, 16.0)  # before each retry
@@ -69,6 +77,11 @@ class Repository:
         self._check_token()
         return self._with_retries(self._check)
 
+    def validate(self, card: str) -> None:
+        """Asks the Hub whether it takes the metadata of a model card. Raises InputError where it does not."""
+        self._check_token()
+        self._with_retries(lambda: self._validate(card))
+
     def commit(self, files: Mapping[str, Path | bytes], message: str) -> Pushed:
         """Uploads files, under their names in the repository, and removes what an earlier run left there (`is_upload`),
         in one commit; makes none where nothing changed.
@@ -110,6 +123,17 @@ class Repository:
                 f"{target.repo_id}: is a public repository; expected a private one: change it in its settings on the "
                 "Hub, or leave private out"
             )
+
+    def _validate(self, card: str) -> None:
+        asked = {"content": card, "repoType": "model"}
+        response = get_session().post(f"{self._api.endpoint}/api/validate-yaml", json=asked)
+        if response.status_code == 400:
+            found = "; ".join(" ".join(error["message"].split()) for error in response.json().get("errors", []))
+            raise InputError(
+                f"{self._target.repo_id}: the Hub does not take the model card's metadata ({found}); expected keys "
+                "that it knows: correct --hub_license, --hub_language or --model.base"
+            )
+        response.raise_for_status()
 
     def _head(self) -> str | None:
         """The id of the last commit on the branch, which is created where it does not exist."""
@@ -228,9 +252,15 @@ def card_of(run: RunFolder, options: CardOptions, results: Path | None = None) -
     """
     if results is not None:
         options = replace(options, benchmark=read_benchmark(results, run.path, options.repo_id))
-    config, model = run.config, run.config.get("model") or {}
-    language = options.language or config.get("hub_language") or model.get("language")
-    return model_card(run, replace(options, license=options.license or config.get("hub_license"), language=language))
+    config = run.config
+    if options.license is None:
+        options = replace(
+            options,
+            license=config.get("hub_license"),
+            license_name=config.get("hub_license_name"),
+            license_link=config.get("hub_license_link"),
+        )
+    return model_card(run, replace(options, language=options.language or config.get("hub_language")))
 
 
 def push_command(
@@ -248,6 +278,8 @@ def push_command(
         "message": message,
         "results": results and str(results),
         "license": options and options.license,
+        "license_name": options and options.license_name,
+        "license_link": options and options.license_link,
         "language": options and options.language,
     }
     for name, value in given.items():
@@ -266,12 +298,14 @@ def check_access(
     """(reason, note): why a push to --hub_model_id would be refused, or what to say where the Hub is out of reach;
     both None where the push is possible.
 
-    Training calls it before its first update. It creates the repository where it does not exist; with `only_check` it
-    creates nothing, and the note says what the push would be to.
+    Training calls it before its first update. The Hub is asked what it thinks of the card's metadata, too. It creates
+    the repository where it does not exist; with `only_check` it creates nothing, and the note says what the push would
+    be to.
     """
     assert config.hub_model_id is not None
     repository = Repository(Target(config.hub_model_id, config.hub_private_repo), api, pauses=())
     try:
+        repository.validate(f"---\n{_planned_metadata(config).to_yaml()}\n---\n")
         if only_check:
             return None, _planned(config, exists=repository.check())
         repository.open()
@@ -280,6 +314,19 @@ def check_access(
     except InputError as error:
         return str(error), None
     return None, None
+
+
+def _planned_metadata(config: HubConfig) -> ModelCardData:
+    """What the card's metadata will have of a training's configuration."""
+    base = hub_id(config.model.base, config.model.family) if isinstance(config, TrainConfig) else None
+    return ModelCardData(
+        license=config.hub_license,
+        license_name=config.hub_license_name,
+        license_link=config.hub_license_link,
+        language=config.hub_language,
+        base_model=base,
+        pipeline_tag=TASK,
+    )
 
 
 def _planned(config: HubConfig, *, exists: bool) -> str:

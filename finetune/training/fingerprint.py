@@ -34,7 +34,8 @@ FREE = (
     *("dataloader_num_workers", "data.validation", "data.eval_sets", "early_stopping_patience"),
     "data.max_eval_samples",
     *("data.validation_by", "data.max_train_samples"),  # their effect is in the utterances
-    *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_license", "hub_language"),
+    *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_license", "hub_license_name", "hub_license_link"),
+    "hub_language",
 )
 ACCUMULATION = "gradient_accumulation_steps"  # of each process
 STREAMING = ("data.streaming", "data.shuffle_buffer", "data.streaming_first")  # without effect unless streaming is true

@@ -30,6 +30,7 @@ OF_FORMER_TRAINING_ARGUMENTS = {"warmup_ratio"}  # transformers 5 takes a ratio 
 OURS = {
     *("model", "data", "mixed_precision", "overwrite", "dry_run", "overfit_batch", "hold_ratio", "layer_decay"),
     *("head_only_steps", "ema_decay", "average_best", "early_stopping_patience", "hub_license", "hub_language"),
+    *("hub_license_name", "hub_license_link"),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import jiwer
 import pytest
+import yaml
 from huggingface_hub import EvalResult, ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from benchmark import results
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.hub.card import CardOptions, model_card, plain_text
 from finetune.hub.folder import open_run
+from finetune.hub.push import card_of
 from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
 from finetune.models import publication
@@ -31,6 +33,7 @@ from preprocessing.corpus import Utterance
 from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.finetune.runs import PAIRS, PRIVATE, tiny_run
+from tests.loopback_hub.metadata import refused_metadata
 
 HOSTILE = "x | </td>\n---\nlicense: stolen\n---\n# [a](javascript:b) ${c} `d` \\"
 
@@ -432,6 +435,44 @@ def test_the_card_of_a_multilingual_whisper_names_its_language(tmp_path: Path) -
     page = model_card(open_run(folder), CardOptions("you/mine"))
     assert ModelCard(page).data.language == "de"
     assert 'model.transcribe("speech.wav", language="de", temperature=0)' in page
+
+
+@pytest.mark.parametrize(
+    ("corpus", "model", "expected"),
+    [
+        ([], "cmn-script_simplified", "zh"),
+        ([], "deu", "de"),
+        ([], "abk", "abk"),  # which Whisper has no code of
+        (["de"], "deu", "de"),
+        (["German", "Jw"], None, ["de", "jv"]),
+    ],
+)
+def test_languages_are_codes_of_the_hub(
+    run: Path, tmp_path: Path, corpus: list[str], model: str | None, expected: str | list[str]
+) -> None:
+    """However the corpus and the adapter of an MMS model name them."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    about = json.loads((copy / "about.json").read_text())
+    about["training"]["languages"] = corpus
+    (copy / "about.json").write_text(json.dumps(about))
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["model"]["language"] = model
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    data = ModelCard(card_of(open_run(copy), CardOptions("you/mine"))).data
+    assert data.language == expected
+    assert not list(refused_metadata(data.to_dict()))
+    assert list(refused_metadata({"language": "cmn-script_simplified"}))
+
+
+def test_a_licence_of_its_own_has_a_name_and_an_address(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    own = {"license": "other", "license_name": "mine-1.0", "license_link": "https://example.org/mine"}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config | {f"hub_{key}": value for key, value in own.items()}))
+    data = ModelCard(card_of(open_run(copy), CardOptions("you/mine"))).data.to_dict()
+    assert {key: data[key] for key in own} == own
+    other = ModelCard(card_of(open_run(copy), CardOptions("you/mine", "mit"))).data.to_dict()
+    assert other["license"] == "mit" and not {"license_name", "license_link"} & set(other)
 
 
 def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:

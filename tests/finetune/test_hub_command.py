@@ -106,6 +106,11 @@ def test_wrong_usage_is_one_sentence(tiny: Path, arguments: list[str], exit_code
         (["--hub_model_id", "you/two--dashes"], ["--hub_model_id"]),
         (["--hub_license", "GPL 3"], ["--hub_license"]),
         (["--hub_language", "german"], ["--hub_language"]),
+        (["--hub_license", "other"], ["--hub_license is other", "--hub_license_name"]),
+        (
+            ["--hub_license", "mit", "--hub_license_link", "LICENSE"],
+            ["--hub_license_link is set", "--hub_license is mit"],
+        ),
     ],
 )
 def test_contradictions_are_refused_before_training(tmp_path: Path, options: list[str], expected: list[str]) -> None:

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from transformers import AutoModelForCTC
 
-from finetune.config import HubConfig
+from finetune.config import DataConfig, HubConfig, ModelConfig, TrainConfig
 from finetune.hub.card import CardOptions
 from finetune.hub.push import Pushed, Repository, Target, UnreachableError, check_access, publish
 from finetune.models.whisper_formats import load_model
@@ -313,6 +313,29 @@ def test_a_server_that_repeats_the_token_is_not_quoted(hub: Hub, run: Path) -> N
     with pytest.raises(InputError, match=r"bad request of Bearer \[token\]") as caught:
         push(hub, run)
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("only_check", [False, True])
+def test_a_licence_that_the_hub_does_not_know_is_refused_before_training(hub: Hub, only_check: bool) -> None:
+    api, config = HfApi(hub.endpoint, token=TOKEN), HubConfig(push_to_hub=True, hub_model_id=NAME)
+    refused, _ = check_access(replace(config, hub_license="apache2"), api, only_check=only_check)
+    assert refused is not None and '"license" must be one of the known' in refused and "--hub_license" in refused
+    assert hub.repositories == {}
+    named = replace(config, hub_license="other", hub_license_name="mine", hub_license_link="LICENSE", hub_language="de")
+    assert check_access(named, api, only_check=only_check)[0] is None
+
+
+def test_a_base_that_the_hub_has_is_no_reason_to_refuse(hub: Hub) -> None:
+    config = TrainConfig(
+        output_dir=Path("out"),
+        model=ModelConfig(family="whisper", base="turbo"),
+        data=DataConfig(train=["a.jsonl"], validation_share=0.1),
+        max_steps=1,
+        push_to_hub=True,
+        hub_model_id=NAME,
+        hub_license="mit",
+    )
+    assert check_access(config, HfApi(hub.endpoint, token=TOKEN)) == (None, None)
 
 
 def test_metadata_that_the_hub_refuses_is_one_sentence(hub: Hub, run: Path) -> None:

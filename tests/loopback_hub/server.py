@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from tests.loopback_hub.metadata import refused_metadata
 from tests.loopback_hub.store import Blob, Commit, Hub, Repository
 
 ID = r"(?P<id>[^/]+/[^/]+)"
@@ -150,8 +151,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def validate(self, body: bytes) -> None:
             content = json.loads(body)["content"]
             fields = yaml.safe_load(content.split("---\n")[1])
-            bad = [key for key in ("license", "language") if " " in str(fields.get(key, ""))]
-            errors = [{"message": f'"{key}" must be one of the known'} for key in bad]
+            errors = [{"message": message} for message in refused_metadata(fields)]
             self.json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
         def preupload(self, body: bytes, id: str, revision: str) -> None:
