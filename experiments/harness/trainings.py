@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.training.log import LOG, evaluations_since_best, read_log
+from finetune.training.log import LOG, has_ended, read_log
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.processes import end_with_parent
 from preprocessing.errors import InputError, UsageError
@@ -84,11 +84,7 @@ def is_finished_run(folder: Path) -> bool:
         return True
     import yaml
 
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    lines, patience = read_log(folder), settings.get("early_stopping_patience")
-    if patience is not None and evaluations_since_best(lines) >= patience:
-        return True
-    return any(line["kind"] == "validation" and line["step"] >= settings["max_steps"] for line in lines)
+    return has_ended(read_log(folder), yaml.safe_load(config.read_text(encoding="utf-8")))
 
 
 def executable(words: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.hub.folder import RunFolder, open_run
+from finetune.hub.folder import RunFolder, open_run, stopped_note
 from finetune.models import FAMILIES, publication
 from finetune.models.checkpoint_checks import CHECKPOINT
 from finetune.models.companion_files import GENERATION, copy_pt_file, is_companion, write_companion_files
@@ -67,7 +67,7 @@ def export(
     size = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]) if path.is_file())
     kind = f"{name}, {numbers}" if numbers else name
     line = f"{out}: {kind}, {size / 1e6:.0f} MB; load it with {chosen.usage.replace('OUT', str(out))}"
-    return f"{line}\n{found}" if found else line
+    return "\n".join(filter(None, (stopped_note(opened), line, found)))
 
 
 def _check_options(name: str, quantise: str | None, data: str | None) -> None:

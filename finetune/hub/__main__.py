@@ -73,8 +73,8 @@ def main() -> None:
         hub_language=config.language,
     ).check_hub("--")
     from finetune.hub.card import CardOptions
-    from finetune.hub.folder import open_run
-    from finetune.hub.push import Target, card_of, publish, push_summary
+    from finetune.hub.folder import open_run, stopped_note
+    from finetune.hub.push import Target, card_of, check_trained, publish, push_summary
     from preprocessing.cli.atomic_write import write_output
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # errors are reported here
@@ -86,8 +86,12 @@ def main() -> None:
         license_name=config.license_name,
         license_link=config.license_link,
     )
+    run = open_run(config.run)
+    check_trained(run)
+    if note := stopped_note(run):
+        print(note)
     if config.card is not None:
-        write_output(config.card, "--card", card_of(open_run(config.run), options, config.results).encode())
+        write_output(config.card, "--card", card_of(run, options, config.results).encode())
         print(f"{config.card}: model card written; nothing was pushed")
         return
     pushed = publish(config.run, target, options, message=config.message, results=config.results)

@@ -80,6 +80,7 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
         denoise=bool(run.config["data"].get("denoise")),
         settings=_settings(run),
         best=_best(run),
+        stopped=run.stopped,
         curve=Code(CURVE) if (run.path / CURVE).is_file() else None,
         versions=run.versions,
         interval=_interval,
@@ -185,7 +186,8 @@ def _best(run: RunFolder) -> str:
             f"the mean of those at steps {', '.join(map(str, steps))} of {total}, whose {rate} is not above that of "
             "any of them"
         )
-    return f"those with the lowest {rate}, at step {steps[0]} of {total}"
+    untrained = ", before the first update, as no later ones were better" if run.is_untrained else ""
+    return f"those with the lowest {rate}, at step {steps[0]} of {total}{untrained}"
 
 
 def _percent(error_rate: Rate) -> str:

@@ -18,7 +18,7 @@ from finetune.models import FAMILIES, about, publication
 from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files, is_companion
-from finetune.training.log import BEST, read_log
+from finetune.training.log import BEST, has_ended, last_step, read_log
 from preprocessing.cli.atomic_write import read_json_lines
 from preprocessing.errors import InputError
 
@@ -34,7 +34,8 @@ class RunFolder:
 
     config: config.yaml. family: what the Hub is told of the run's model family. about: about.json; None where the run
     wrote none. versions: of the packages it ran with. best: the line of log.jsonl about the saved weights, None in runs
-    of earlier versions. transcripts: of the best model, one for each validation utterance.
+    of earlier versions. transcripts: of the best model, one for each validation utterance. stopped_at: the last step of
+    a training that was stopped before its end; None of one that ended, and of a run without a log.
     """
 
     path: Path
@@ -44,6 +45,19 @@ class RunFolder:
     versions: dict[str, str]
     best: dict[str, Any] | None
     transcripts: tuple[dict[str, Any], ...]
+    stopped_at: int | None = None
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the weights are those before the first update: no later evaluation was better."""
+        return self.best is not None and list(self.best["steps"]) == [0]
+
+    @property
+    def stopped(self) -> str | None:
+        """That the training was stopped before its end, as a clause; None where it was not."""
+        if self.stopped_at is None:
+            return None
+        return f"training was stopped at step {self.stopped_at:,} of {self.config['max_steps']:,}"
 
     @property
     def model_files(self) -> list[Path]:
@@ -90,14 +104,16 @@ def open_run(path: Path) -> RunFolder:
         config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
         family = publication(str(config["model"]["family"]))
         about_json, environment = path / about.NAME, path / ENVIRONMENT
+        log = read_log(path)
         run = RunFolder(
             path=path,
             config=config,
             family=family,
             about=about.from_json(about_json.read_text(encoding="utf-8")) if about_json.is_file() else None,
             versions=json.loads(environment.read_text(encoding="utf-8"))["packages"] if environment.is_file() else {},
-            best=next((line for line in reversed(read_log(path)) if line["kind"] == BEST), None),
+            best=next((line for line in reversed(log) if line["kind"] == BEST), None),
             transcripts=tuple(read_json_lines(path / TRANSCRIPTS, appended=True)),
+            stopped_at=last_step(path) if log and not has_ended(log, config) else None,
         )
     except (ValueError, KeyError, TypeError, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
@@ -107,6 +123,13 @@ def open_run(path: Path) -> RunFolder:
     if not list(path.glob(family.files[0])):
         raise InputError(f"{path}: no {family.files[0]} there; expected a trained model: finish the training first")
     return run
+
+
+def stopped_note(run: RunFolder) -> str | None:
+    """What to say before a run is published or exported whose training was stopped before its end; None of others."""
+    if run.stopped is None:
+        return None
+    return f"NOTE: {run.path}: {run.stopped}, so these are not its final weights; start it again to go on from there"
 
 
 def public(value: Any) -> Any:

@@ -235,6 +235,7 @@ def publish(
     be read or the Hub refuses it, with the command that repeats the push.
     """
     run = open_run(path)
+    check_trained(run)
     files = {"README.md": card_of(run, options, results).encode(), **run.uploads()}
     repository = repository or Repository(target)
     try:
@@ -243,6 +244,17 @@ def publish(
     except InputError as error:
         command = push_command(path, target, options, message, results)
         raise type(error)(f"{error}. The run in {path} is complete: `{command}` repeats the push") from None
+
+
+def check_trained(run: RunFolder) -> None:
+    """Raises InputError where a training was stopped before any evaluation was better than that before its first
+    update.
+    """
+    if run.stopped is not None and run.is_untrained:
+        raise InputError(
+            f"{run.path}: {run.stopped}, and its best weights are those of step 0, before the first update; expected a "
+            "trained model: start the training again, which goes on from its last checkpoint"
+        )
 
 
 def card_of(run: RunFolder, options: CardOptions, results: Path | None = None) -> str:

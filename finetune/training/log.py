@@ -1,4 +1,4 @@
-"""log.jsonl of a run, read: by those that watch a training, or ask how it ended, without importing torch.
+"""log.jsonl of a run, read: by those that watch a training, or ask whether and how it ended, without importing torch.
 
 `RunWriter` writes it.
 """
@@ -17,6 +17,27 @@ LogLine = Mapping[str, Any]
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's log.jsonl, without a last one that a kill cut off; [] where there is none."""
     return read_json_lines(folder / LOG, appended=True)
+
+
+def has_ended(log: Iterable[LogLine], settings: Mapping[str, Any]) -> bool:
+    """Whether a training has ended, by its log: after its last step, or where early stopping ends it.
+
+    settings: of its config.yaml. A training that was stopped goes on when it is started again.
+
+    >>> has_ended([{"kind": "validation", "step": 50}], {"max_steps": 100, "early_stopping_patience": None})
+    False
+    """
+    lines, patience = list(log), settings.get("early_stopping_patience")
+    if patience is not None and evaluations_since_best(lines) >= patience:
+        return True
+    return any(line["kind"] == "validation" and line["step"] >= settings["max_steps"] for line in lines)
+
+
+def last_step(folder: Path) -> int:
+    """The last step of a run that its log or a checkpoint knows; 0 before the first."""
+    saved = (path.name.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*"))
+    logged = (line["step"] for line in read_log(folder))
+    return max([*logged, *(int(step) for step in saved if step.isdecimal())], default=0)
 
 
 def evaluations_since_best(log: Iterable[LogLine]) -> int:

@@ -475,6 +475,14 @@ def test_a_licence_of_its_own_has_a_name_and_an_address(run: Path, tmp_path: Pat
     assert other["license"] == "mit" and not {"license_name", "license_link"} & set(other)
 
 
+def test_weights_from_before_the_first_update_are_said_to_be_so(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    lines = [{"kind": "validation", "step": 20}, {"kind": "best", "step": 0, "steps": [0], "metric": "wer"}]
+    (copy / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = model_card(open_run(copy), CardOptions("you/mine"))
+    assert "at step 0 of 20, before the first update, as no later ones were better." in page
+
+
 def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:
     """Without about.json, log or transcripts: what is not known is said to be so."""
     for name in ("config.yaml", "model.safetensors"):

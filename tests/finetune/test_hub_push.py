@@ -1,5 +1,6 @@
 """Pushing to a loopback Hub with the real client, and taking back what was pushed; failures at every step."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,8 +15,11 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from transformers import AutoModelForCTC
 
 from finetune.config import DataConfig, HubConfig, ModelConfig, TrainConfig
+from finetune.export.formats import export
+from finetune.hub.__main__ import main
 from finetune.hub.card import CardOptions
-from finetune.hub.push import Pushed, Repository, Target, UnreachableError, check_access, publish
+from finetune.hub.folder import open_run
+from finetune.hub.push import Pushed, Repository, Target, UnreachableError, card_of, check_access, publish
 from finetune.models.whisper_formats import load_model
 from finetune.systems.registry import family_of
 from preprocessing.cli.model_file import loading_reason
@@ -336,6 +340,41 @@ def test_a_base_that_the_hub_has_is_no_reason_to_refuse(hub: Hub) -> None:
         hub_license="mit",
     )
     assert check_access(config, HfApi(hub.endpoint, token=TOKEN)) == (None, None)
+
+
+def stopped(run: Path, folder: Path, step: int, best: int) -> Path:
+    """A copy of the run whose training was stopped at a step, with the best evaluation at another."""
+    copy = Path(shutil.copytree(run, folder))
+    lines = [
+        {"kind": "validation", "step": best, "wer": 0.5},
+        {"kind": "best", "step": best, "steps": [best], "metric": "wer", "wer": 0.5},
+    ]
+    (copy / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+    return copy
+
+
+def test_a_run_that_was_stopped_before_it_learnt_anything_is_not_published(hub: Hub, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"stopped at step 14 of 20, and its best weights are those of step 0"):
+        push(hub, stopped(run, tmp_path / "run", 14, best=0))
+    assert hub.repositories == {}
+
+
+def test_a_run_that_was_stopped_says_so_on_its_card(
+    hub: Hub, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = stopped(run, tmp_path / "run", 14, best=10)
+    push(hub, copy)
+    card = hub.repositories[NAME].branches["main"][-1].files["README.md"].content.decode()
+    assert "at step 10 of 20. Training was stopped at step 14 of 20, so" in card
+    monkeypatch.setattr("sys.argv", ["push", "push", str(copy), NAME, "--card", str(tmp_path / "card.md")])
+    main()
+    assert f"NOTE: {copy}: training was stopped at step 14 of 20" in capsys.readouterr().out
+    assert (tmp_path / "card.md").read_text() == card
+    assert "Training was stopped" not in card_of(open_run(run), CardOptions(NAME))
+    lines = export(copy, tmp_path / "out", "transformers").splitlines()
+    assert lines[0].startswith(f"NOTE: {copy}: training was stopped at step 14 of 20")
 
 
 def test_metadata_that_the_hub_refuses_is_one_sentence(hub: Hub, run: Path) -> None:
