@@ -6,13 +6,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from finetune.models.checkpoint_checks import check_no_adapter
 from preprocessing.errors import UsageError
 
 HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
 
 
 def check_checkpoint(checkpoint: str, flag: str = "", *, is_path: bool = False) -> None:
-    """Raises UsageError where a checkpoint that its user names is a path with nothing there.
+    """Raises UsageError where a checkpoint that its user names is a path with nothing there, InputError where it is a
+    folder with an adapter alone (`check_no_adapter`).
 
     It is one where no Hub id is written so (they have one / at most, and not at the beginning), and where the folder
     before its / is on this machine and the Hub has no such model. flag: what named it. is_path: it is one, whatever it
@@ -20,6 +22,7 @@ def check_checkpoint(checkpoint: str, flag: str = "", *, is_path: bool = False) 
     """
     path = Path(checkpoint)
     if path.exists():
+        check_no_adapter(checkpoint)
         return
     is_path |= checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or checkpoint.endswith(".pt")
     is_path = is_path or ("/" in checkpoint and path.parent.is_dir() and not hub_has(checkpoint))

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from preprocessing.cli.model_file import find_model_file
 from preprocessing.errors import InputError, UsageError
 
 CHECKPOINT = "whisper.pt"  # of openai-whisper, in the folder of a run
+ADAPTER = "adapter_config.json"  # of peft
 LAYER_KEYS = {  # number of layers: size of their feed-forward part
     "encoder_layers": "encoder_ffn_dim",
     "decoder_layers": "decoder_ffn_dim",
@@ -64,6 +66,24 @@ def _refusal(error: BaseException | None) -> str | None:
             return str(error)
         error = error.__cause__ or error.__context__
     return None
+
+
+def check_no_adapter(reference: str) -> None:
+    """Raises InputError where a folder or Hub repository has an adapter of peft without the model that it changes."""
+    found = find_model_file(reference, ADAPTER)
+    if found is None or any(find_model_file(reference, name) for name in ("config.json", CHECKPOINT)):
+        return
+    try:
+        config = json.loads(found.read_text(encoding="utf-8"))
+        base, kind = config.get("base_model_name_or_path"), config.get("peft_type")
+    except (OSError, ValueError, AttributeError):
+        base = kind = None
+    base, kind = base or "its base", "a LoRA" if kind in ("LORA", None) else f"peft's {kind}"
+    raise InputError(
+        f"{reference}: is {kind} adapter for {base}, not a model; expected both in one: merge it first with "
+        f"PeftModel.from_pretrained(base, {reference!r}).merge_and_unload().save_pretrained(out), save the processor "
+        "beside it, and name out"
+    )
 
 
 def check_size(config: Mapping[str, Any], where: str, *, n_stored: int | None = None) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.models.availability import check_checkpoint, hub_has, whisper_available
+from finetune.models.checkpoint_checks import check_no_adapter
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from preprocessing.cli.data_folder import DEMO, reference_of
@@ -154,6 +155,7 @@ def family_of(checkpoint: str) -> str:
     try:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
+        check_no_adapter(checkpoint)
         raise InputError(
             f"{checkpoint}: cannot be loaded as a speech recogniser ({loading_reason(error)}); expected "
             "the folder of a run, a transformers folder, a Hub id, a size of Whisper or FAMILY=CHECKPOINT: check the "
@@ -258,7 +260,11 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
         )
     known = FAMILIES.get(spec.family)
     if known is not None:
-        return _system_class(spec.name, known.system)(spec, options)
+        try:
+            return _system_class(spec.name, known.system)(spec, options)
+        except InputError:
+            check_no_adapter(spec.checkpoint)
+            raise
     load = _system_class(spec.name, spec.family)
     try:
         system = load(spec, options)

@@ -21,7 +21,8 @@ from finetune.hub.card import CardOptions
 from finetune.hub.folder import open_run
 from finetune.hub.push import Pushed, Repository, Target, UnreachableError, card_of, check_access, publish
 from finetune.models.whisper_formats import load_model
-from finetune.systems.registry import family_of
+from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.registry import family_of, load_system
 from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
@@ -123,6 +124,22 @@ def test_a_model_that_cannot_be_loaded_is_explained(
         with pytest.raises(InputError, match=expected) as caught:
             load(reference)
         assert token not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_adapter_on_the_hub_is_refused_with_the_way_to_merge_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    hub.repositories["others/adapter"] = Held()
+    adapter = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "openai/whisper-tiny"}).encode()
+    hub.repositories["others/adapter"].commit("main", "an adapter", {"adapter_config.json": hub.blob(adapter)})
+    with pytest.raises(InputError, match=r"others/adapter: is a LoRA adapter for openai/whisper-tiny, not a model"):
+        family_of("others/adapter")
+    with pytest.raises(InputError, match=r"others/adapter: is a LoRA adapter for openai/whisper-tiny, not a model"):
+        load_system(SystemSpec("whisper", "whisper", "others/adapter"), LoadOptions("cpu", None))
 
 
 @pytest.mark.parametrize(

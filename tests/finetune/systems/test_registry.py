@@ -1,6 +1,7 @@
 """Systems by name, and each of them on speech: batches, nothing at all, what is missing said in a sentence."""
 
 import hashlib
+import json
 import os
 import shlex
 import sys
@@ -151,6 +152,22 @@ def test_a_mistyped_run_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyP
     check_checkpoint("organisation/digit")  # of no folder here: what is wrong with it, the Hub says
     assert not asked
     check_checkpoint("runs/known")
+
+
+def test_an_adapter_without_its_model_is_refused_with_the_way_to_merge_it(tmp_path: Path) -> None:
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "openai/whisper-tiny"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    (tmp_path / "adapter_model.safetensors").touch()
+    expected = r"is a LoRA adapter for openai/whisper-tiny, not a model; .*merge_and_unload\(\)"
+    for family in ("whisper", "wav2vec2", "pipeline"):
+        with pytest.raises(InputError, match=expected):
+            load_system(SystemSpec(family, family, str(tmp_path)), LoadOptions("cpu", None))
+    with pytest.raises(InputError, match=expected):
+        parse_model(str(tmp_path))
+    with pytest.raises(InputError, match=expected):
+        check_checkpoint(str(tmp_path), "--model.base ")
+    (tmp_path / "config.json").write_text("{}")  # which is a model's, as a whole
+    check_checkpoint(str(tmp_path))
 
 
 def test_a_system_is_called_what_the_user_calls_it() -> None:
