@@ -46,8 +46,8 @@ class Wav2Vec2Graph(nn.Module):
         return self.model(waveforms, attention_mask=valid.long()).logits, n_frames
 
     def n_frames(self, n_samples: Tensor) -> Tensor:
-        """Frames of utterances of n_samples [batch] -> [batch]."""
-        return self.model._get_feat_extract_output_lengths(n_samples)  # type: ignore[no-any-return]
+        """Frames of utterances of n_samples [batch] -> [batch]; 0 where there is none."""
+        return self.model._get_feat_extract_output_lengths(n_samples).clamp(min=0)  # type: ignore[no-any-return]
 
 
 class OwnGraph(nn.Module):
@@ -63,8 +63,8 @@ class OwnGraph(nn.Module):
         return self.model.lm_head(hidden), self.n_frames(n_samples)
 
     def n_frames(self, n_samples: Tensor) -> Tensor:
-        """Frames of utterances of n_samples [batch] -> [batch]."""
-        return self.model.n_frames(n_samples)  # type: ignore[no-any-return]
+        """Frames of utterances of n_samples [batch] -> [batch]; 0 where there is none."""
+        return self.model.n_frames(n_samples).clamp(min=0)  # type: ignore[no-any-return]
 
 
 class RowEncoder(nn.Module):
@@ -128,7 +128,7 @@ def windows_of(rows: Tensor, kernel: int, stride: int) -> Tensor:
 
 def _normalised(waveforms: Tensor, valid: Tensor, n_samples: Tensor) -> Tensor:
     """Each utterance at zero mean and unit variance, and zeros after it: `normalise_waveform`."""
-    count = n_samples[:, None].double()
+    count = n_samples[:, None].clamp(min=1).double()
     centred = (waveforms.double() - (waveforms * valid).double().sum(dim=1, keepdim=True) / count) * valid
     variance = centred.square().sum(dim=1, keepdim=True) / count
     return (centred / (variance + 1e-7).sqrt()).float()

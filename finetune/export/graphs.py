@@ -35,10 +35,12 @@ from finetune.models.architectures import ARCHITECTURES, architecture_of, model_
 from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, counted, first_line, install_extra
+from preprocessing.units import Vocabulary
 
 FACTS = "graph.json"
 OPSET = 17  # the first with LayerNormalization
 INPUTS, OUTPUTS = ("waveforms", "n_samples"), ("logits", "n_frames")
+LOGITS = "unnormalised; log_softmax over the last axis gives log-probabilities; frames from n_frames on are padding"
 LAYERS = "/layers."  # in the names of nodes of the encoder's layers
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
 CHECKED_UTTERANCES = 8
@@ -58,6 +60,10 @@ class GraphFacts:
     stride, first: of the frames, as in FrameTimes. largest_difference: of the float32 graph from torch's logits on the
     utterances of the check. same_best_units: share of frames in which the graph as written and torch have the same best
     unit. checked_on: these utterances.
+
+    The rest is what a program without this package needs to write a text: units by their ids, with the ids of CTC's
+    blank, of the unit that stands for a space (boundary), and of all that stand for no text (special), the blank
+    included. Exports of earlier versions do not have it.
     """
 
     runtime: str
@@ -72,6 +78,12 @@ class GraphFacts:
     largest_difference: float
     same_best_units: float
     checked_on: str
+    sample_rate: int = SAMPLE_RATE
+    logits: str = LOGITS
+    blank: int | None = None
+    boundary: int | None = None
+    special: tuple[int, ...] = ()
+    units: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: Path, runtime: str) -> "GraphFacts":
@@ -145,6 +157,10 @@ class Runtime(ABC):
         """
 
     @abstractmethod
+    def describe(self, path: Path, facts: GraphFacts) -> None:
+        """Writes into a graph itself what graph.json says of it, where other programs look for that in a graph."""
+
+    @abstractmethod
     def precision(self, requested: str, facts: GraphFacts) -> str:
         """The precision of `open` for --precision. Raises UsageError where there is no such."""
 
@@ -184,6 +200,7 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
     int8_in = runtime.write(traced, out, numbers, check)
     traced.unlink(missing_ok=True)
     corpus = without_folders(data) if data else "the embedded demo"
+    vocabulary = Vocabulary.load(str(model))
     facts = GraphFacts(
         runtime=runtime.name,
         family=family,
@@ -197,14 +214,19 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
         largest_difference=largest,
         same_best_units=check.same_best_units(runtime.open(out / runtime.graph, torch.get_num_threads())),
         checked_on=f"{counted(len(waveforms), 'utterance')} of {corpus}",
+        blank=vocabulary.blank,
+        boundary=vocabulary.boundary,
+        special=tuple(sorted(vocabulary.silent)),
+        units=vocabulary.units,
     )
+    runtime.describe(out / runtime.graph, facts)
     for name in FILES:
         if (model / name).is_file():
             shutil.copyfile(model / name, out / name)
-    (out / FACTS).write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
+    (out / FACTS).write_text(json.dumps(asdict(facts), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return (
-        f"compared with torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units are "
-        f"the same in {100 * facts.same_best_units:.1f} % of frames"
+        f"compared with torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units "
+        f"are the same in {100 * facts.same_best_units:.1f} % of frames"
     )
 
 

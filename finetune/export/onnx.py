@@ -4,6 +4,7 @@ int8 is its dynamic quantisation of matrix products, of the layers and of the lo
 those of all that is computed together: what an utterance gets depends on what it is given with.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from finetune.export.graphs import INPUTS, LAYERS, OUTPUTS, Check, GraphFacts, R
 from preprocessing.errors import UsageError
 
 QUANTISED = ("MatMul", "Gemm", "LSTM")
+DESCRIBED = ("sample_rate", "shortest", "stride", "logits", "blank", "boundary", "special", "units")  # of GraphFacts
 ENOUGH_SAME = 0.98  # of frames with torch's best unit, for a convolution in int8
 
 
@@ -48,6 +50,14 @@ class ONNXRuntime(Runtime):
             traced.replace(out / self.graph)
             return ""
         return self._quantised_as_far_as_it_goes(traced, out / self.graph, check)
+
+    def describe(self, path: Path, facts: GraphFacts) -> None:
+        """Writes what a program needs to feed the graph and to read its output into its metadata_props, as JSON."""
+        import onnx
+
+        model = onnx.load(path, load_external_data=False)
+        onnx.helper.set_model_props(model, {name: json.dumps(getattr(facts, name)) for name in DESCRIBED})
+        onnx.save(model, path)
 
     def precision(self, requested: str, facts: GraphFacts) -> str:
         if requested not in ("auto", "float32"):

@@ -64,6 +64,9 @@ class OpenVINO(Runtime):
         openvino.save_model(model, str(out / self.graph), compress_to_fp16=False)
         return "layers" if numbers == "int8" else ""
 
+    def describe(self, path: Path, facts: GraphFacts) -> None:
+        """Nothing: the model.xml of the format is read together with the files beside it."""
+
     def precision(self, requested: str, facts: GraphFacts) -> str:
         waveforms_in = facts.family == "wav2vec2"  # the log-mel of others does not survive 8 bits of significand
         if requested == "auto":

@@ -1,10 +1,12 @@
 """A graph has the logits of the model that it was made of: alone, in a padded batch, at any length."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import soundfile
@@ -28,9 +30,10 @@ from finetune.systems.graphs import ONNXSystem
 from finetune.systems.registry import device_of, load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
 from finetune.transcribe import TranscribeConfig, resolve
+from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
-from tests.conftest import DEMO
+from tests.conftest import DEMO, ROOT
 from tests.finetune.runs import TINY
 from tests.finetune.test_padding_invariance import SMALL, plain_model
 
@@ -276,6 +279,41 @@ def test_what_cannot_be_exported_is_said(
     ):
         export(run, tmp_path / "out", "onnx")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_example_of_the_documentation_writes_what_the_package_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(tmp_path / "run", "wav2vec2")
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"):
+        (run / name).write_bytes((DEMO / "wav2vec2" / name).read_bytes())  # one that writes words
+    export(run, tmp_path / "OUT", "onnx")
+    section = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8").partition("### ONNX and OpenVINO")[2]
+    example = section.partition("```python\n")[2].partition("```")[0]
+    assert set(re.findall(r"^import (\w+)", example, re.MULTILINE)) == {"json", "wave", "numpy", "onnxruntime"}
+    monkeypatch.chdir(tmp_path)
+    system = load_system(parse_models(f"onnx={tmp_path / 'OUT'}")[0], LoadOptions("cpu", None))
+    spoken = [load_waveform(one) for one in open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances[:2]]
+    for waveform in (*spoken, torch.zeros(100)):
+        soundfile.write("speech.wav", waveform.numpy(), 16_000, "PCM_16")
+        exec(example, {})
+        (expected,) = system.text(system.forward(system.features([waveform])))
+        assert capsys.readouterr().out == f"{expected}\n" and bool(expected) == (len(waveform) > 100)
+    facts = json.loads((tmp_path / "OUT" / "graph.json").read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.load(run)
+    assert facts["units"] == list(vocabulary.units) and set(facts["special"]) == vocabulary.silent
+    assert (facts["blank"], facts["boundary"]) == (vocabulary.blank, vocabulary.boundary)
+    described = {one.key: json.loads(one.value) for one in onnx.load(tmp_path / "OUT" / GRAPH).metadata_props}
+    assert described == {name: facts[name] for name in onnx_runtime.DESCRIBED}
+    assert described["sample_rate"] == 16_000 and described["shortest"] == facts["shortest"]
+
+
+def test_an_utterance_without_samples_has_no_frames_and_changes_no_other(group: tuple[Path, Path]) -> None:
+    session, (waveform, *_) = ONNX.open(group[1] / GRAPH, 1), waveforms()
+    both, n_frames = session(torch.stack([waveform, torch.zeros_like(waveform)]).numpy(), np.array([len(waveform), 0]))
+    alone, (frames,) = session(waveform[None].numpy(), np.array([len(waveform)]))
+    assert n_frames.tolist() == [frames, 0]
+    np.testing.assert_allclose(both[0], alone[0], atol=1e-4)
 
 
 def test_utterances_without_a_frame_are_not_compared(group: tuple[Path, Path], tmp_path: Path) -> None:
