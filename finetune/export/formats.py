@@ -53,7 +53,7 @@ def export(
 ) -> str:
     """Writes the run at `out`, complete or not at all. Returns a line on what was written and how it is loaded.
 
-    data: corpus that the result is compared with torch on, where the format does so; None: the embedded demo's. Raises
+    data: corpus that the result is compared with torch on, where the format does so; None: as in `export_graph`. Raises
     UsageError where the format has no such option, InputError where the run cannot be read or is of a family that the
     format does not fit.
     """
@@ -194,7 +194,9 @@ def _write_openvino(run: RunFolder, out: Path, numbers: str, data: str | None) -
 def _write_graph(runtime: "Runtime", run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
     from finetune.export.graphs import export_graph
 
-    return export_graph(runtime, run.path, _family(run), out, numbers, data)
+    settings = run.config["data"]
+    corpora = () if settings.get("streaming") else settings.get("train") or ()
+    return export_graph(runtime, run.path, _family(run), out, numbers, data, corpora)
 
 
 def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -> str:

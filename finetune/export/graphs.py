@@ -34,7 +34,7 @@ from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
 from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError, counted, first_line, install_extra
+from preprocessing.errors import InputError, UserError, counted, first_line, install_extra
 from preprocessing.units import Vocabulary
 
 FACTS = "graph.json"
@@ -44,6 +44,10 @@ LOGITS = "unnormalised; log_softmax over the last axis gives log-probabilities; 
 LAYERS = "/layers."  # in the names of nodes of the encoder's layers
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
 CHECKED_UTTERANCES = 8
+OTHER_SPEECH = (
+    "NOTE: int8 is adjusted to the embedded demo's synthetic English commands, as no training corpus of the run can be "
+    "opened; name speech like that of your users with --data"
+)
 FILES = ("config.json", "preprocessor_config.json", "vocab.json", "units.json", "tokenizer.json",
          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 
@@ -180,18 +184,27 @@ class Runtime(ABC):
                 ) from None
 
 
-def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers: str, data: str | None = None) -> str:
+def export_graph(
+    runtime: Runtime,
+    model: Path,
+    family: str,
+    out: Path,
+    numbers: str,
+    data: str | None = None,
+    corpora: Sequence[str] = (),
+) -> str:
     """Writes the graph of a CTC model with its vocabulary, configuration and facts to `out`, which must not exist.
     Returns what comparing the two found, in words.
 
-    model: folder of a run, or of transformers. family: as in training. data: corpus to compare on; None: the embedded
+    model: folder of a run, or of transformers. family: as in training. data: corpus to compare on, and to set int8
+    scales on; None: for int8 the first of `corpora`, those of the training, that can be opened, else the embedded
     demo's test corpus. Raises InputError where packages are missing, or the model cannot be exported or computes
     something else in the runtime.
     """
     runtime.require(runtime.to_export, f"--format {runtime.name}")
     plain, graph, normalise, times = model_and_graph(model, family)
     shortest = _shortest(graph)
-    waveforms, more = _utterances(data, shortest)
+    corpus, waveforms, more = _speech(data, corpora if numbers == "int8" else (), shortest)
     check = Check(waveforms, [_alone(plain, one, normalise) for one in waveforms], more)
     out.mkdir()
     traced = out / "traced.onnx"
@@ -199,7 +212,6 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
     largest = largest_difference(runtime.open(traced, torch.get_num_threads()), check, model)
     int8_in = runtime.write(traced, out, numbers, check)
     traced.unlink(missing_ok=True)
-    corpus = without_folders(data) if data else "the embedded demo"
     vocabulary = Vocabulary.load(str(model))
     facts = GraphFacts(
         runtime=runtime.name,
@@ -213,7 +225,7 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
         first=times.first,
         largest_difference=largest,
         same_best_units=check.same_best_units(runtime.open(out / runtime.graph, torch.get_num_threads())),
-        checked_on=f"{counted(len(waveforms), 'utterance')} of {corpus}",
+        checked_on=f"{counted(len(waveforms), 'utterance')} of {without_folders(corpus or 'the embedded demo')}",
         blank=vocabulary.blank,
         boundary=vocabulary.boundary,
         special=tuple(sorted(vocabulary.silent)),
@@ -224,8 +236,9 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
         if (model / name).is_file():
             shutil.copyfile(model / name, out / name)
     (out / FACTS).write_text(json.dumps(asdict(facts), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    note = "" if corpus or numbers != "int8" else f"{OTHER_SPEECH}\n"
     return (
-        f"compared with torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units "
+        f"{note}compared with torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units "
         f"are the same in {100 * facts.same_best_units:.1f} % of frames"
     )
 
@@ -283,15 +296,30 @@ def _shortest(graph: nn.Module) -> int:
     return next(n for n in range(1, SAMPLE_RATE) if int(graph.n_frames(torch.tensor([n]))) > 0)  # type: ignore[operator]
 
 
-def _utterances(data: str | None, shortest: int) -> tuple[list[Tensor], list[Tensor]]:
+def _speech(data: str | None, corpora: Sequence[str], shortest: int) -> tuple[str | None, list[Tensor], list[Tensor]]:
+    """The corpus that speech is of, None for the embedded demo, and `_utterances` of it: of `data`, else of the first
+    of `corpora` that can be read, else of the demo.
+    """
+    from preprocessing.cli.data_folder import DEMO
+
+    if data is not None:
+        return data, *_utterances(data, shortest)
+    for corpus in corpora:
+        try:
+            return corpus, *_utterances(corpus, shortest)
+        except UserError:
+            continue  # it is elsewhere, or gone
+    return None, *_utterances(str(DEMO / "corpus" / "test.jsonl"), shortest)
+
+
+def _utterances(data: str, shortest: int) -> tuple[list[Tensor], list[Tensor]]:
     """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others; all have a frame.
 
     shortest: samples of a waveform that has one. Raises InputError where the corpus has no such utterance.
     """
-    from preprocessing.cli.data_folder import DEMO
     from preprocessing.corpus import load_waveform, open_corpus
 
-    corpus = open_corpus(data or str(DEMO / "corpus" / "test.jsonl"))
+    corpus = open_corpus(data)
     listed = [utterance for utterance in corpus.utterances if utterance.duration * SAMPLE_RATE > shortest]
     if not listed:
         raise InputError(

@@ -316,6 +316,18 @@ def test_an_utterance_without_samples_has_no_frames_and_changes_no_other(group: 
     np.testing.assert_allclose(both[0], alone[0], atol=1e-4)
 
 
+def test_int8_is_adjusted_to_the_speech_of_the_training(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", "lstm")
+    line = export(run, tmp_path / "other", "onnx", quantise="int8")
+    assert "NOTE: int8 is adjusted to the embedded demo's synthetic English commands" in line and "--data" in line
+    assert "NOTE" not in export(run, tmp_path / "float32", "onnx")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["train"] = ["gone.jsonl", str(DEMO / "corpus" / "train.jsonl")]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    line = export(run, tmp_path / "own", "onnx", quantise="int8")
+    assert "NOTE" not in line and "on 8 utterances of train.jsonl" in line
+
+
 def test_utterances_without_a_frame_are_not_compared(group: tuple[Path, Path], tmp_path: Path) -> None:
     manifest, short = tmp_path / "short.jsonl", json.dumps({"audio": "short.wav", "text": "yes"}) + "\n"
     for name, n_samples in (("short.wav", 100), ("long.wav", 16_000)):
