@@ -329,12 +329,25 @@ def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsSto
 
 
 def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: ResultsStore) -> None:
-    """Write report.html and the files beside it, print the table of results, and write summary.json last.
+    """Print the table of results, write report.html and the files beside it, and summary.json last.
 
     A folder with a summary.json holds a finished run: stopped before, or with a full disk, the same command goes on.
+    Where a defect in the report stops it, which it would do again, summary.json is written all the same.
     """
-    write_reports(inputs.folder, summary, samples, store.timings)
     print_table(summary)
+    try:
+        write_reports(inputs.folder, summary, samples, store.timings)
+    except OSError:
+        raise
+    except Exception:
+        write_summary(inputs.folder / SUMMARY, summary)
+        inputs.console.print(
+            f"all results are in {inputs.folder}; its report is not complete, for the reason that follows",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        raise
     write_summary(inputs.folder / SUMMARY, summary)
     inputs.console.print(f"report: {inputs.folder / 'report.html'}", highlight=False, soft_wrap=True)
 

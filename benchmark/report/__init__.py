@@ -27,7 +27,8 @@ def write_reports(
     n_worst: int = 30,
     n_audio: int = 40,
 ) -> None:
-    """Write report.html, summary.md, systems.csv, utterances.csv and figures/ into `folder`, each file atomically.
+    """Write summary.md, systems.csv, utterances.csv, figures/ and report.html into `folder`, each file atomically; the
+    page last, as most can go wrong with it.
 
     timings: for the latencies of single utterances; without them their figure and column are left out.
     n_worst: how many of the utterances with most errors the page shows without JavaScript and on paper.
@@ -43,8 +44,7 @@ def write_reports(
     from preprocessing.text import profile
 
     content = prepare(summary, samples, timings, profile(summary.profiles[0].name))
-    page = render(content, n_worst=n_worst, n_audio=n_audio)
     write_text_atomically(folder / SUMMARY, markdown(summary))
     write_tables(folder, summary, content.utterances, content.latencies, content.judged)
     write_figures(folder, content.plots)
-    write_text_atomically(folder / PAGE, page)
+    write_text_atomically(folder / PAGE, render(content, n_worst=n_worst, n_audio=n_audio))

@@ -113,10 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_run(folder / RUN, run)
     write_summary(folder / SUMMARY, summary)
     known = {system.facts.name for system in summary.systems}
-    write_reports(folder, summary, [sample for sample in samples if sample.system in known], timings)
     print_table(summary)
     for sentence in profile_differences(summary):
         print(sentence)
+    write_reports(folder, summary, [sample for sample in samples if sample.system in known], timings)
     print(f"written: {folder / SUMMARY} and its reports")
 
 

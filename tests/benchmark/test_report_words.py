@@ -63,6 +63,13 @@ def test_a_system_without_words_is_named(reported: Reported, page: str) -> None:
     )
 
 
+def test_a_system_that_failed_as_a_whole_does_not_stop_the_page(reported: Reported) -> None:
+    summary, samples = reported
+    lost = dataclasses.replace(summary.systems[1], words=None, scores={}, speed=None, failure="out of memory")
+    summary = dataclasses.replace(summary, systems=[summary.systems[0], lost, summary.systems[2]])
+    assert "Reliability diagram" in page_of(summary, samples, n_audio=0)
+
+
 def test_without_the_second_pass_nothing_is_shown() -> None:
     one = sample("a", "u", "one two", "one too")
     summary = dataclasses.replace(run_of([one], [scored("a", [one])]), comparisons=[])

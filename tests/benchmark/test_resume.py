@@ -202,6 +202,24 @@ def test_a_run_is_not_finished_before_its_report_is_written(tmp_path: Path, monk
     assert (tmp_path / SUMMARY).exists() and (tmp_path / "report.html").exists()
 
 
+def test_a_page_that_cannot_be_made_costs_no_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary, samples, _ = full_run(12, n_noisy=2)
+
+    def broken(*_: object, **__: object) -> str:
+        raise TypeError("no such attribute")
+
+    monkeypatch.setattr("benchmark.report.export.write_figures", lambda *_: None)
+    monkeypatch.setattr("benchmark.report.page.render", broken)
+    inputs = SimpleNamespace(folder=tmp_path, console=Console())
+    with pytest.raises(TypeError, match="no such attribute"):
+        session.report(inputs, summary, samples, ResultsStore(tmp_path))
+    said = capsys.readouterr().out
+    assert "WER, verbatim" in said and "its report is not complete" in said
+    assert {"summary.json", "summary.md", "systems.csv", "utterances.csv"} <= {one.name for one in tmp_path.iterdir()}
+
+
 def test_a_run_in_which_a_system_failed_goes_on_with_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its failed utterances are tried again; what was measured of the others, and failed there, stays."""
     systems = ("a", "b")
