@@ -18,13 +18,13 @@ from finetune.metrics.intervals import (
     Rate,
     Resampling,
     StandardError,
+    at_least_independent,
     information_lost,
     rate,
     resample,
 )
 from finetune.metrics.paired_tests import (
     RUN_SEEDS,
-    at_least_independent,
     detectable,
     difference,
     holm,

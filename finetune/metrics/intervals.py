@@ -15,6 +15,7 @@ A draw holds no error that the test set lacks, so the upper end of a rate below 
 Clopper and Pearson's exact interval of a proportion, of as many independent words as tell as much as these speakers'.
 Of a rate above 50 %, where right words are the rare ones, the lower end is no higher than theirs. Insertions can make
 speakers differ more than any proportion does; the draws then tell more than a proportion, and stand as they are.
+A rate above 100 % is no proportion: its interval is at least Student's (`student_ends`).
 Comparing two systems is in `paired_tests`.
 """
 
@@ -179,7 +180,8 @@ def _studentised(
     n_spoken = np.count_nonzero(totals[:, 1])
     if n_spoken < FEWEST_GROUPS or not freedom:
         return Rate(estimate, 0.0, max(estimate, 1.0))
-    least, most = exact_ends(estimate, StandardError(error, freedom), int(totals[:, 1].sum()))
+    ends = exact_ends if estimate <= 1.0 else student_ends
+    least, most = ends(estimate, StandardError(error, freedom), int(totals[:, 1].sum()))
     if error < 1e-12:  # of groups with one rate, but for rounding
         return Rate(estimate, least, most)
     shares = totals[:, 1] / totals[:, 1].sum()
@@ -196,14 +198,16 @@ def _studentised(
     lowest, highest = np.quantile(np.clip(studentised, -clip, clip), [tail, 1.0 - tail])
     widened = error * float(stdtrit(freedom, 1.0 - tail) / stdtrit(n_spoken - 1, 1.0 - tail))
     low, high = estimate - widened * max(float(highest), 0.0), estimate - widened * min(float(lowest), 0.0)
-    low, high = (low, max(high, most)) if estimate <= 0.5 else (min(low, least), high)
+    if estimate > 0.5:
+        low = min(low, least)
+    if estimate <= 0.5 or estimate > 1.0:
+        high = max(high, most)
     return Rate(estimate, max(low, 0.0), high)
 
 
 def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[float, float]:
-    """Korn & Graubard's interval of a rate of n_words; of a rate above 1 the lower end of 1, and the rate itself. The
-    rate alone where it is above 50 % and its error larger than sqrt(r * (1 - r) / f), that of f + 1 groups whose rates
-    are all 0 or 1.
+    """Korn & Graubard's interval of a rate of n_words, 0 to 1. The rate alone where it is above 50 % and its error
+    larger than sqrt(r * (1 - r) / f), that of f + 1 groups whose rates are all 0 or 1.
 
     With the design effect d = max(error^2 * n / (r * (1 - r)), 1), 1 where r is 0 or 1, the words tell as much as
     n / d * (t(n - 1) / t(f))^2 independent ones, t the 0.975 quantiles of Student's distribution, f error's degrees of
@@ -213,16 +217,40 @@ def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[flo
     >>> low, round(high, 4)
     (0.0, 0.0208)
     """
-    tail, rate = (1.0 - LEVEL) / 2.0, min(estimate, 1.0)
-    if 0.5 < rate < 1.0 and error.value**2 * error.freedom > rate * (1.0 - rate) * (1.0 + 1e-9):
+    tail = (1.0 - LEVEL) / 2.0
+    if 0.5 < estimate < 1.0 and error.value**2 * error.freedom > estimate * (1.0 - estimate) * (1.0 + 1e-9):
         return estimate, estimate
-    independent = rate * (1.0 - rate) / n_words
+    independent = estimate * (1.0 - estimate) / n_words
     design_effect = max(error.value**2 / independent, 1.0) if independent else 1.0
     n = (
         n_words
         / design_effect
         * float(stdtrit(max(n_words - 1, 1), 1.0 - tail) / stdtrit(error.freedom, 1.0 - tail)) ** 2
     )
-    wrong, right = rate * n, (1.0 - rate) * n
+    wrong, right = estimate * n, (1.0 - estimate) * n
     low = float(betaincinv(wrong, right + 1.0, tail)) if wrong else 0.0
-    return low, float(betaincinv(wrong + 1.0, right, 1.0 - tail)) if right else max(estimate, 1.0)
+    return low, float(betaincinv(wrong + 1.0, right, 1.0 - tail)) if right else 1.0
+
+
+def student_ends(estimate: float, error: StandardError, n_words: int) -> tuple[float, float]:
+    """Student's interval of a rate above 1 of n_words, with an error no smaller than the one of independent words that
+    are all wrong: groups may agree by chance.
+
+    >>> low, high = student_ends(2.0, StandardError(0.0, 5.0), 60)  # two errors for each of 60 words of six speakers
+    >>> round(low, 3), round(high, 3)
+    (1.929, 2.071)
+    """
+    margin = float(at_least_independent(error, n_words, n_words).margin((1.0 + LEVEL) / 2.0))
+    return estimate - margin, estimate + margin
+
+
+def at_least_independent(error: StandardError, differing: Any, n_words: Any) -> StandardError:
+    """A standard error of a paired difference, no smaller than the one if all words were independent, and one system
+    alone were right in as many as the systems differ by.
+
+    It is Agresti & Min's 2005 ("Simple improved confidence intervals for comparing matched proportions"), with half a
+    word added to each of the four cases: sqrt(k + 1 - k^2 / (n + 2)) / (n + 2), with k the errors that one system makes
+    more in n words. error, differing, n_words: numbers or arrays of one shape.
+    """
+    n, k = n_words + 2.0, np.minimum(np.abs(differing), n_words)
+    return error._replace(value=np.maximum(error.value, np.sqrt(k + 1.0 - k**2 / n) / n))

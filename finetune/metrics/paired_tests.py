@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr
 
-from finetune.metrics.intervals import LEVEL, Rate, Resampling, StandardError, clustered_error
+from finetune.metrics.intervals import LEVEL, Rate, Resampling, StandardError, at_least_independent, clustered_error
 
 POWER = 0.8  # of `detectable`
 # The run-to-run spread of `run_deviation`, and the number of seeds it was measured with: wav2vec2 on digits, 0.84
@@ -52,18 +52,6 @@ def standard_error(
     errors, n_words = totals.sum(axis=0)
     parts = (totals[:, 0] - errors / max(n_words, 1.0) * totals[:, 1]) / max(n_words, 1.0)
     return clustered_error(parts, totals[:, 1])
-
-
-def at_least_independent(error: StandardError, differing: Any, n_words: Any) -> StandardError:
-    """A standard error of a paired difference, no smaller than the one if all words were independent, and one system
-    alone were right in as many as the systems differ by.
-
-    It is Agresti & Min's 2005 ("Simple improved confidence intervals for comparing matched proportions"), with half a
-    word added to each of the four cases: sqrt(k + 1 - k^2 / (n + 2)) / (n + 2), with k the errors that one system makes
-    more in n words. error, differing, n_words: numbers or arrays of one shape.
-    """
-    n, k = n_words + 2.0, np.minimum(np.abs(differing), n_words)
-    return error._replace(value=np.maximum(error.value, np.sqrt(k + 1.0 - k**2 / n) / n))
 
 
 def _error(

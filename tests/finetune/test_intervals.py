@@ -132,11 +132,34 @@ def test_the_interval_is_the_studentised_bootstraps_and_of_few_errors_the_exact_
     assert (found.low, found.high) == pytest.approx((low, max(high, exact)))
 
 
-def test_an_insertion_more_makes_no_interval_of_wrong_words_more_certain() -> None:
+def test_of_utterances_that_all_have_one_rate_none_is_certain() -> None:
+    """No word right, one insertion more, and two errors for every word."""
     drawn = resample(over(6), seed=0, draws=400)
     every, more, twice = (rate(errors, [10] * 6, drawn) for errors in ([10] * 6, [11, *[10] * 5], [20] * 6))
-    assert every.low == pytest.approx(more.low) == pytest.approx(twice.low) and every.low < 0.95
-    assert (every.high, twice.value, twice.high) == (1.0, 2.0, 2.0) and more.high > more.value > 1.0
+    assert every.low < 0.95 and every.high == 1.0
+    assert more.low < 0.95 and more.high > more.value > 1.0
+    assert 1.9 < twice.low < 1.95 and twice.high - twice.value == pytest.approx(twice.value - twice.low)
+
+
+def test_a_rate_above_100_percent_is_as_certain_as_its_utterances_are_alike() -> None:
+    """2,000 utterances of ten words, each at 110 to 130 %: Student's interval, and not one that reaches 100 %."""
+    errors = np.random.default_rng(0).integers(11, 14, 2000)
+    found = rate(errors.tolist(), [10] * 2000, resample(over(2000), seed=0))
+    expected = stats.t.interval(0.95, 1999, errors.mean() / 10, stats.sem(errors) / 10)
+    assert (found.low, found.high) == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize("n_speakers", [8, 40])
+def test_intervals_of_rates_above_100_percent_hold_the_true_one(n_speakers: int) -> None:
+    """300 corpora of speakers whose rates are skewed, at a true rate of 120 %."""
+    generator, trials, held = np.random.default_rng(n_speakers), 300, 0
+    for trial in range(trials):
+        rates = 0.9 + generator.gamma(2.0, 0.15, n_speakers)
+        errors = generator.poisson(np.repeat(100 * rates, 3)).tolist()
+        drawn = resample([f"s{place // 3}" for place in range(3 * n_speakers)], seed=trial, draws=300)
+        found = rate(errors, [100] * len(errors), drawn)
+        held += found.low <= 1.2 <= found.high
+    assert 0.93 <= held / trials <= 0.99
 
 
 def test_insertions_that_no_proportion_has_leave_the_interval_to_the_draws() -> None:
