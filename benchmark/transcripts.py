@@ -25,7 +25,12 @@ from preprocessing.corpus.readers.manifest import SUFFIXES, read_rows
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, ID_KEYS, TEXT_KEYS, files_below, text_lines
 from preprocessing.errors import InputError, UsageError, counted
 
-HYPOTHESIS_KEYS = ("hypothesis", "pred_text", "prediction", *TEXT_KEYS)  # the first that a row has counts
+HYPOTHESIS_KEYS = ("hypothesis", "hyp", "pred_text", "predicted_text", "prediction", "pred")
+TRANSCRIPT_KEYS = (*HYPOTHESIS_KEYS, *TEXT_KEYS)  # the first that a row has counts
+# Last words of the names of columns that hold texts of unknown origin: beside one of them, "text" may be the reference.
+_TEXT_WORDS = frozenset(
+    ("text", "transcript", "transcription", "sentence", "asr", "stt", "output", "recognized", "recognised", "decoded")
+) | {"predicted", "predictions", "hypotheses", "transcribed", "whisper"}
 _TRN = re.compile(r"(.*)\(([^()]+)\)")  # of sclite: the text, then the id in parentheses
 
 
@@ -42,13 +47,14 @@ class Transcripts:
     """The transcripts of one system, matched with the utterances of a corpus.
 
     texts: by the id of the utterance. missing: ids of utterances that have none. unused: names of transcripts that are
-    of no utterance.
+    of no utterance. are_references: every text is the reference of its utterance, to the letter.
     """
 
     spec: SystemSpec
     texts: Mapping[str, str]
     missing: Sequence[str]
     unused: Sequence[str]
+    are_references: bool = False
 
     @property
     def run(self) -> SystemRun:
@@ -72,6 +78,11 @@ class Transcripts:
             found.append(
                 f"{name}: {counted(len(self.unused), 'transcript')} of {path}, such as {self.unused[0]}, "
                 f"{'is' if len(self.unused) == 1 else 'are'} of no utterance of the corpus, and not used."
+            )
+        if self.are_references:
+            found.append(
+                f"{name}: all transcripts of {path} are the references, to the letter; expected what a system "
+                "recognised: check that the file holds hypotheses."
             )
         if conditions > 1:
             found.append(f"{name} has results on clean speech only: its transcripts are of the recordings as they are.")
@@ -120,18 +131,20 @@ def match_transcripts(spec: SystemSpec, utterances: Sequence[Utterance]) -> Tran
             f"{spec.checkpoint}: no transcript is of an utterance of the corpus, {named}; expected names such as "
             f"{utterances[0].id}, the ids or file names of --data: correct them"
         )
-    return Transcripts(spec, texts, [one.id for one in utterances if one.id not in texts], unused)
+    missing = [one.id for one in utterances if one.id not in texts]
+    are_references = any(texts.values()) and all(texts[one.id] == one.text for one in utterances if one.id in texts)
+    return Transcripts(spec, texts, missing, unused, are_references)
 
 
 def read_transcripts(path: Path) -> Iterator[Entry]:
     """The transcripts of a file or folder.
 
-        {"id": "call-1", "text": "good morning"}    JSON Lines, JSON, CSV or TSV: an id or an audio file, and a text
+        {"id": "call-1", "hyp": "good morning"}     JSON Lines, JSON, CSV or TSV: an id or an audio file, and a text
         good morning (call-1)                       .trn, of sclite
         call-1 good morning                         any other suffix, as Kaldi writes it
         call-1.txt                                  a folder of text files
 
-    Raises InputError where it cannot be read, or a line has no name or no text.
+    Raises InputError where it cannot be read, or a line has no name, no text, or two of which one may be the reference.
     """
     try:
         if path.is_dir():
@@ -173,12 +186,29 @@ def _of_row(where: str, fields: Mapping[str, Any] | str) -> Entry:
     if isinstance(fields, str):
         raise InputError(f"{where}: {fields}")
     name = next((value for key in (*ID_KEYS, *AUDIO_KEYS) if (value := fields.get(key)) not in (None, "")), None)
-    text = next((value for key in HYPOTHESIS_KEYS if (value := fields.get(key)) is not None), None)
-    for value, kind, keys in ((name, "utterance", "id or audio"), (text, "transcript", ", ".join(HYPOTHESIS_KEYS))):
+    key = next((key for key in TRANSCRIPT_KEYS if fields.get(key) is not None), "")
+    text = fields.get(key)
+    for value, kind, keys in ((name, "utterance", "id or audio"), (text, "transcript", ", ".join(TRANSCRIPT_KEYS))):
         if not isinstance(value, str | int) or isinstance(value, bool):
             columns = ", ".join(map(repr, list(fields)[:20])) or "none"
             raise InputError(f"{where}: no {kind} among the fields {columns}; expected one under {keys}: add it")
+    others = [other for other in fields if other != key and _holds_text(other, fields[other])]
+    if key in TEXT_KEYS and others:
+        raise InputError(
+            f"{where}: the fields {key!r} and {others[0]!r} both hold a text, one of which may be the reference; "
+            f"expected the transcript under one of {', '.join(HYPOTHESIS_KEYS)}: rename its field"
+        )
     return Entry(where, str(name).strip(), str(text))
+
+
+def _holds_text(name: str, value: object) -> bool:
+    """Whether a field may be the transcript of a row, or its reference.
+
+    >>> _holds_text("google_transcript", "good morning"), _holds_text("transcript_path", "a.txt"), _holds_text("asr", 2)
+    (True, False, False)
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    return isinstance(value, str) and (name in HYPOTHESIS_KEYS or bool(words and words[-1] in _TEXT_WORDS))
 
 
 def _lines(path: Path, *, is_trn: bool) -> Iterator[Entry]:

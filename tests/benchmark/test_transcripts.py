@@ -26,6 +26,8 @@ FORMATS = {
     '{"audio_filepath": "b.c.wav", "text": "one two", "pred_text": "y z"}\n'
     '{"audio_filepath": "d.wav", "text": "one two", "pred_text": ""}\n',
     "hyp.csv": 'file,hypothesis\na.mp3,x\nb.c.mp3,"y z"\nd.mp3,\n',
+    "short.jsonl": '{"id": "a", "text": "one two", "hyp": "x"}\n{"id": "b.c", "text": "one two", "pred": "y z"}\n'
+    '{"id": "d", "text": "one two", "predicted_text": "", "reference": "one two"}\n',
     "hyp.tsv": "id\tsentence\na\tx\nb.c\ty z\nd\t\n",
     "hyp.trn": "x (a)\ny z (b.c)\n(d)\n",
     "text": "a x\nb.c  y z\nd\n",
@@ -76,6 +78,15 @@ def test_what_is_missing_and_what_is_left_over_is_said(tmp_path: Path) -> None:
     ]
 
 
+def test_transcripts_that_are_the_references_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    for last, noticed in (("one two", True), ("one too", False)):
+        path.write_text(f"a one two\nb.c one two\nd {last}\n", encoding="utf-8")
+        notices = matched(path).notices(1)
+        assert [one for one in notices if "are the references, to the letter" in one] == (notices if noticed else [])
+        assert bool(notices) == noticed
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
@@ -83,6 +94,21 @@ def test_what_is_missing_and_what_is_left_over_is_said(tmp_path: Path) -> None:
         ("hyp.jsonl", '{"id": "zz", "text": "x"}\n', r"no transcript is of an utterance .*such as zz; .* such as a,"),
         ("hyp.jsonl", "", "as it holds none; expected names such as a,"),
         ("hyp.jsonl", '{"id": "a"}\n', r":1: no transcript among the fields 'id'; expected one under hypothesis,"),
+        (
+            "hyp.jsonl",
+            '{"id": "a", "text": "one two", "asr": "x"}\n',
+            ":1: the fields 'text' and 'asr' both hold a text",
+        ),
+        (
+            "hyp.csv",
+            "id,text,transcript\na,one two,x\n",
+            ":2: the fields 'text' and 'transcript' both .*rename its field",
+        ),
+        (
+            "hyp.csv",
+            "id,sentence,Google_output\na,one two,\n",
+            "(?i):2: the fields 'sentence' and 'google_output' both",
+        ),
         ("hyp.jsonl", '{"text": "x"}\n', ":1: no utterance among the fields 'text'; expected one under id or audio"),
         ("hyp.jsonl", '{"id": "a", "text": ["x"]}\n', ":1: no transcript among"),
         ("hyp.jsonl", "{\n", ":1: not JSON"),
