@@ -50,6 +50,7 @@ class BenchmarkRunner:
 
     store: takes every record. progress: shows every step.
     save: is called with a system's entry in run.json whenever that may have changed.
+    on_failure: is called at once with a system that failed as a whole: its name, why, and whether others go on.
     one_at_a_time: a system is ended after each step, so that no two are in memory together.
     word_timestamps: words with times are asked for once all utterances are transcribed.
     fixed_batch_seconds: the cap on a batch's audio of the systems for which none is searched, by name; None is one
@@ -63,6 +64,7 @@ class BenchmarkRunner:
     rounds: int
     latency_utterances: int
     save: Callable[[SystemRun], None]
+    on_failure: Callable[[str, str, bool], None] = lambda *_: None
     one_at_a_time: bool = False
     word_timestamps: bool = False
     fixed_batch_seconds: Mapping[str, float | None] = field(default_factory=dict)
@@ -105,6 +107,7 @@ class BenchmarkRunner:
             except SystemFailed as failure:
                 system.fail(failure.reason)
                 state = replace(state, failed=state.failed | {system.name})
+                self.on_failure(system.name, failure.reason, len(state.failed) < len(self.systems))
             if self.one_at_a_time:
                 system.close()
             if system.loaded is not None or system.record.failure is not None:

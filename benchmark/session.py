@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -282,6 +283,7 @@ def _run_phases(inputs: Inputs, run: Run, store: ResultsStore, save: Callable[[S
             rounds=config.rounds,
             latency_utterances=config.latency_utterances,
             save=save,
+            on_failure=partial(_announce_failure, inputs),
             one_at_a_time=config.one_at_a_time,
             word_timestamps=config.word_timestamps,
             fixed_batch_seconds=_fixed_batch_seconds(inputs, run.machine),
@@ -296,6 +298,16 @@ def _run_phases(inputs: Inputs, run: Run, store: ResultsStore, save: Callable[[S
         runner.transcribe(state, ranks.shard)
     failures = ranks.gather([(system.name, system.record.failure) for system in systems if system.record.failure])
     return dict(reversed(failures))  # of several processes' failures the first
+
+
+def _announce_failure(inputs: Inputs, name: str, reason: str, others_go_on: bool) -> None:
+    """Print that a system failed as a whole, and what that means for the rest of the run."""
+    sentence = f"{name}: {reason.removeprefix(f'{name}: ').rstrip('.')}"
+    if others_go_on:
+        sentence += "; the others go on"
+    if name == inputs.config.baseline_system:
+        sentence += "; it is the baseline system, so nothing will be compared with it"
+    inputs.console.print(f"[bold yellow]NOTE[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 def _fixed_batch_seconds(inputs: Inputs, machine: Mapping[str, str]) -> Mapping[str, float | None]:

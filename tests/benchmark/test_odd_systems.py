@@ -1,10 +1,21 @@
 """Systems that raise, hang, die, answer wrongly or chatter: recorded, counted, gone on, and nobody else is stopped."""
 
+import io
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
-from benchmark.results import Sample, Summary, SystemSummary, read_samples, read_summary
+from benchmark import session
+from benchmark.config import BenchmarkConfig
+from benchmark.results import Sample, Summary, SystemFacts, SystemRun, SystemSummary, read_samples, read_summary
+from benchmark.runner import BenchmarkRunner, RunState
+from benchmark.worker import SystemFailed
+from preprocessing.cli.progress import Steps
 from tests.benchmark.odd_systems import GUILTY, RATE, corpus
 from tests.commands import run
 
@@ -45,6 +56,50 @@ def test_only_the_guilty_utterance_fails(found: Found, name: str, reason: str) -
     assert reason in str(failed[0].error) and failed[0].hypothesis == ""
     assert all(int(one.hypothesis) == round(one.audio_seconds * RATE) for one in samples if one.error is None)
     assert summed(found, name).failed_utterances == 1
+
+
+class Unloadable:
+    """What a runner sees of a system; one named "rival" cannot be loaded."""
+
+    loaded = None
+
+    def __init__(self, name: str) -> None:
+        self.name, self.record = name, SystemRun(SystemFacts(name, "f", "c", 0))
+
+    def start(self) -> None:
+        if self.name == "rival":
+            raise SystemFailed("rival: no file model.pt.")
+
+    def fail(self, reason: str) -> None:
+        self.record = replace(self.record, failure=reason)
+
+
+@pytest.mark.parametrize(
+    ("names", "baseline", "said"),
+    [
+        (["rival", "other"], None, "NOTE rival: no file model.pt; the others go on\n"),
+        (["rival"], None, "NOTE rival: no file model.pt\n"),
+        (
+            ["other", "rival"],
+            "rival",
+            "NOTE rival: no file model.pt; the others go on; it is the baseline system, so nothing will be compared "
+            "with it\n",
+        ),
+    ],
+)
+def test_a_failure_is_announced_at_once(
+    names: list[str], baseline: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO())
+    inputs: Any = SimpleNamespace(console=console, config=BenchmarkConfig(baseline_system=baseline))
+    monkeypatch.setattr(BenchmarkRunner, "_untimed_items", lambda *_: [(0, 0)])
+    runner = BenchmarkRunner(
+        *cast(Any, ([Unloadable(name) for name in names], None, None, Steps(Console(quiet=True), 2), 1, 1)),
+        save=lambda _: None,
+        on_failure=partial(session._announce_failure, inputs),
+    )
+    assert runner.load(RunState()).failed == {"rival"}
+    assert cast(io.StringIO, console.file).getvalue() == said
 
 
 @pytest.mark.slow
