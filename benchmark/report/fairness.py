@@ -2,7 +2,7 @@
 utterances, and systems that do not decode alike. Sentences, and the rows of the table of decoding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from benchmark.report.quantities import SPACE, percent, points
@@ -177,9 +177,11 @@ def detectable(summary: Summary) -> list[str]:
     if len(summary.detectable_differences) > 1:
         found.append(_detectable_of_pairs(summary))
     elif value is not None:
+        pairs = {(one.first, one.second) for one in summary.detectable_differences}
+        undetected, exception = _undetected(summary, pairs, f"points of {metric}")
         found.append(
-            f"No difference of up to 100 points of {metric} is detected with 80 % statistical power on this "
-            f"corpus{corrected}: it has too few speakers or utterances, or a few of them have most of the words."
+            f"{undetected} with 80 % statistical power on this corpus{corrected}: it has too few speakers or "
+            f"utterances, or a few of them have most of the words.{exception}"
             if value >= 1.0
             else f"The minimum detectable difference on this corpus is {100 * value:.2f} points of {metric} (80 % "
             f"statistical power){corrected}; smaller differences often remain undetected."
@@ -208,12 +210,12 @@ def _detectable_of_pairs(summary: Summary) -> str:
     stated = sorted(stated or summary.detectable_differences, key=lambda one: one.value)
     least, most = stated[0], stated[-1]
     corrected = _corrected([one.comparisons for one in stated])
-    undetected = [f"{one.first} and {one.second}" for one in stated if one.value >= 1.0]
+    undetected = [(one.first, one.second) for one in stated if one.value >= 1.0]
     if len(undetected) == len(stated):
+        nothing, exception = _undetected(summary, undetected, f"points of {metric}")
         sentence = (
-            f"No difference of up to 100 points of {metric} is detected with 80 % statistical power between the "
-            f"systems compared above{corrected}: the corpus has too few speakers or utterances, or a few of them have "
-            "most of the words."
+            f"{nothing} with 80 % statistical power between the systems compared above{corrected}: the corpus has too "
+            f"few speakers or utterances, or a few of them have most of the words.{exception}"
         )
     elif least is most:
         sentence = (
@@ -227,7 +229,8 @@ def _detectable_of_pairs(summary: Summary) -> str:
         beyond = ""
         if undetected:
             more = f", and for {counted(len(undetected) - 1, 'further pair')}" if undetected[1:] else ""
-            beyond = f" between {undetected[0]}{more}, no difference of up to 100 points is detected so often;"
+            nothing, _ = _undetected(summary, undetected, "points")
+            beyond = f" between {enumerated(undetected[0])}{more}, {nothing[0].lower()}{nothing[1:]} so often;"
         sentence = (
             f"The minimum detectable difference of the comparisons above is {100 * least.value:.2f} ({least.first} and "
             f"{least.second}){to} points of {metric} (80 % statistical power){corrected};{beyond} smaller differences "
@@ -237,6 +240,20 @@ def _detectable_of_pairs(summary: Summary) -> str:
         return sentence
     which = "it" if least is most else f"that of {most.first} and {most.second}"
     return sentence + _ruined(summary, which, most.without, most.left_out)
+
+
+def _undetected(summary: Summary, pairs: Collection[tuple[str, str]], points: str) -> tuple[str, str]:
+    """That up to 100 points nothing is detected between some pairs, as the beginning of a sentence that does not
+    contradict a comparison of theirs which is significant; and a sentence on one that is, and is smaller. points: unit.
+    """
+    significant = [one for one in stated_comparisons(summary) if one.different and (one.first, one.second) in pairs]
+    if not significant:
+        return f"No difference of up to 100 {points} is detected", ""
+    largest = max(significant, key=lambda one: abs(one.difference.value))
+    pair = f"that between {largest.first} and {largest.second}"
+    if abs(largest.difference.value) > 1.0:
+        return f"Only differences above 100 {points}, as {pair}, are detected", ""
+    return f"Only differences above 100 {points} are detected", f" T{pair[1:]} was detected with less power."
 
 
 def _corrected(comparisons: Sequence[int]) -> str:

@@ -126,8 +126,8 @@ def extent(hours: float) -> str:
 
 
 def points(fraction: float) -> str:
-    """A difference of two fractions in percentage points, signed: -0.0042 is "−0.42"."""
-    return f"{100 * fraction:+.2f}".replace("-", "−")
+    """A difference of two fractions in percentage points, signed: -0.0042 is "−0.42", -0.00001 is "+0.00"."""
+    return f"{round(100 * fraction, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def quantities(summary: Summary) -> list[Quantity]:

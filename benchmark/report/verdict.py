@@ -50,7 +50,8 @@ def number_word(count: int) -> str:
 
 
 def verdict(summary: Summary) -> list[str]:
-    """The sentences that answer which system is best, on clean speech; first the comparisons with a baseline system.
+    """The sentences that answer which system is best, on clean speech; first the comparisons with a baseline system, or
+    that it gave no results.
 
     Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system
     (or the baseline system), and at the end theirs. None, or too few utterances: a sentence with the rate of each
@@ -58,16 +59,27 @@ def verdict(summary: Summary) -> list[str]:
     what has changed since an earlier result.
     """
     few = fairness.too_few(summary)
+    missing = _missing_baseline(summary)
     if few:
-        return [few, *_rates(summary), *_changes(summary)]
+        return [*missing, few, *_rates(summary), *_changes(summary)]
     answers, single = _answers(summary)
     return [
+        *missing,
         *answers,
         *fairness.profile_effects(summary),
         *_changes(summary),
         *fairness.run_to_run_variance(summary),
         *fairness.decisive_utterances(summary),
         *single,
+    ]
+
+
+def _missing_baseline(summary: Summary) -> list[str]:
+    """That the baseline system gave no results; nothing where it has some, or none is named."""
+    return [
+        f"The baseline system {one.facts.name} gave no results, so nothing was compared with it."
+        for one in summary.systems
+        if one.facts.name == summary.baseline_system and one.failure is not None
     ]
 
 
@@ -278,7 +290,7 @@ def p_value(value: float | None) -> str:
 def _from(comparison: Comparison, system: str | None) -> Rate:
     """The rate of the other system minus that of `system`."""
     found = comparison.difference
-    return found if comparison.second == system else Rate(-found.value, -found.high, -found.low)
+    return found if comparison.second == system else Rate(0.0 - found.value, 0.0 - found.high, 0.0 - found.low)
 
 
 def several_conditions(comparisons: Sequence[Comparison]) -> bool:

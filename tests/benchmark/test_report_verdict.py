@@ -2,12 +2,14 @@
 
 import dataclasses
 import io
+import math
 from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
 from benchmark.report.fairness import detectable, run_to_run_variance
+from benchmark.report.quantities import points
 from benchmark.report.table import markdown, print_table
 from benchmark.report.verdict import (
     above_and_below,
@@ -20,6 +22,7 @@ from benchmark.report.verdict import (
 from benchmark.results import Change, Comparison, DetectableDifference, Summary
 from finetune.metrics import Rate
 from finetune.systems.facts import WeightsFile
+from tests.benchmark.parsed_page import page_of
 from tests.benchmark.reported import run
 
 
@@ -137,8 +140,41 @@ def test_detectable_differences_are_those_of_the_comparisons_above() -> None:
     said = detectable(dataclasses.replace(summary, detectable_differences=two_lost))[0]
     assert "between a and d, and for 1 further pair, no difference of up to 100 points is detected" in said
     all_lost = [dataclasses.replace(one, value=1.0) for one in found]
-    said = detectable(dataclasses.replace(summary, detectable_differences=all_lost))[0]
+    alike = [dataclasses.replace(one, different=False) for one in summary.comparisons]
+    said = detectable(dataclasses.replace(summary, detectable_differences=all_lost, comparisons=alike))[0]
     assert said.startswith("No difference of up to 100 points of WER is detected with 80 % statistical power between")
+
+
+def test_what_is_significant_is_not_called_undetectable() -> None:
+    """Of a WER far above 100 %; of fewer points, a significant difference was found by luck."""
+    pair = [DetectableDifference("a", "b", 1.0, 1)]
+    for names, difference, said in (
+        ("ab", -1.7, "Only differences above 100 points of WER, as that between a and b, are detected with 80 % "),
+        ("abc", -1.7, "Only differences above 100 points of WER, as that between a and b, are detected with 80 % "),
+        ("ab", -0.6, "Only differences above 100 points of WER are detected with 80 % "),
+    ):
+        summary = of(names, [True, False][: len(names) - 1])
+        compared = [dataclasses.replace(one, difference=Rate(difference, -2.0, -0.5)) for one in summary.comparisons]
+        found = [*pair, DetectableDifference("a", "c", 1.0, 1)][: len(compared)]
+        summary = dataclasses.replace(
+            summary, comparisons=compared, minimum_detectable_difference=1.0, detectable_differences=found
+        )
+        sentence = detectable(summary)[0]
+        assert sentence.startswith(said)
+        assert sentence.endswith(" That between a and b was detected with less power.") == (difference > -1.0)
+        mixed = [*pair, DetectableDifference("a", "c", 0.1, 1)]
+        sentence = detectable(dataclasses.replace(summary, detectable_differences=mixed))[0]
+        assert "no difference of up to 100" not in sentence
+
+
+def test_no_difference_has_no_minus_sign() -> None:
+    summary = of("ab", [False])
+    alike = dataclasses.replace(summary.comparisons[0], difference=Rate(0.0, -0.002, 0.002))
+    summary = dataclasses.replace(summary, comparisons=[alike])
+    ((_, _, rate),) = differences_to_best(summary)
+    assert math.copysign(1.0, rate.value) == 1.0
+    assert [points(end) for end in (rate.value, rate.low, rate.high)] == ["+0.00", "−0.20", "+0.20"]
+    assert points(-0.0) == points(-0.00001) == points(0.00001) == "+0.00"
 
 
 def test_the_verdict_begins_with_the_baseline() -> None:
@@ -171,6 +207,19 @@ def test_the_verdict_begins_with_the_baseline() -> None:
     worse = [dataclasses.replace(one, different=True, difference=turned.difference) for one in many]
     text = verdict(dataclasses.replace(few, comparisons=worse))[0]
     assert text.endswith("a, b, d and e are significantly worse.")
+
+
+def test_a_baseline_without_results_is_missed_first() -> None:
+    summary = dataclasses.replace(of("abcde", [True] * 4), baseline_system="e")
+    failed = dataclasses.replace(summary.systems[4], scores={}, speed=None, failure="did not load")
+    few = dataclasses.replace(summary, systems=[*summary.systems[:4], failed], comparisons=summary.comparisons[:3])
+    first, second, *_ = verdict(few)
+    assert first == "The baseline system e gave no results, so nothing was compared with it."
+    assert second == "a and b."
+    assert "corrected for the 3 comparisons made here" in caveats(few)[0]
+    page = page_of(few, [], n_audio=0)
+    assert "corrected p: for all comparisons in this table (Holm)" in page
+    assert not any("gave no results" in one for one in verdict(dataclasses.replace(few, baseline_system="a")))
 
 
 def changed(*significant: bool) -> Summary:
