@@ -105,16 +105,37 @@ def leave_process_group() -> None:
         PartialState().destroy_process_group()
 
 
-def describe_machine(device: str) -> dict[str, str]:
-    """What a report says of the machine, by topic: processor, cores, memory, versions, and the GPU of "cuda"."""
+def threads_of_systems(local_processes: int = 1) -> int:
+    """How many threads every system computes with on a CPU: torch's default, which OMP_NUM_THREADS sets.
+
+    Under a launcher: an equal share of the cores, unless OMP_NUM_THREADS is more than one. One is what launchers set
+    where the user has set nothing. local_processes: how many a launcher has started on this machine.
+    """
+    import torch
+
+    if "WORLD_SIZE" not in os.environ or os.environ.get("OMP_NUM_THREADS", "1") != "1":
+        return torch.get_num_threads()
+    return max(_cores() // local_processes, 1)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_machine(device: str, local_processes: int = 1) -> dict[str, str]:
+    """What a report says of the machine, by topic: processor, cores, memory, versions, and the GPU of "cuda".
+
+    local_processes: as of `threads_of_systems`.
+    """
     import torch
 
     description = {
         "processor": _processor(),
-        "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
+        "cores": f"{_cores()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "threads": f"{torch.get_num_threads()}",
+        "threads": f"{threads_of_systems(local_processes)}",
         "torch": f"{torch.__version__}",
         "transformers": version("transformers"),
         "openai-whisper": version("openai-whisper"),
@@ -135,7 +156,7 @@ def describe_run(
     keywords: Sequence[str] = (),
 ) -> Run:
     """The run before anything is measured: machine, corpus, settings, and each system by its name alone."""
-    machine = describe_machine(device)
+    machine = describe_machine(device, ranks.local_count)
     if ranks.count > 1:
         machine["processes"] = f"{ranks.count}, the first of which measured latency and throughput"
     return Run(

@@ -30,6 +30,7 @@ from benchmark.environment import (
     join_process_group,
     leave_process_group,
     sample_order,
+    threads_of_systems,
 )
 from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
 from benchmark.offline import resolve_corpus
@@ -379,7 +380,8 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
         inputs.language_model,
         own,
     )
-    setup = WorkerSetup(spec, options, evaluation_set, ranks.local_rank, ranks.local_count)
+    threads = threads_of_systems(ranks.local_count)
+    setup = WorkerSetup(spec, options, evaluation_set, ranks.local_rank, ranks.local_count, threads)
 
     def on_lost(item: Item, reason: str) -> None:
         store.add_sample(make_sample(evaluation_set, spec.name, item, Hypothesis("", reason)))

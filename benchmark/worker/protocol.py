@@ -19,6 +19,7 @@ class WorkerSetup:
     """All that a process needs before its first task.
 
     local_rank, local_processes: this process's place among those that `accelerate launch` started on the machine.
+    threads: how many it computes with on a CPU; None: as many as torch does by default.
     """
 
     spec: SystemSpec
@@ -26,6 +27,7 @@ class WorkerSetup:
     evaluation_set: EvaluationSet
     local_rank: int = 0
     local_processes: int = 1
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

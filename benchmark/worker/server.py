@@ -153,20 +153,20 @@ def _redirect_output(terminal: Connection) -> None:
 
 
 def _leave_launcher(setup: WorkerSetup) -> None:
-    """Under `accelerate launch`: take one GPU and a share of the cores, and drop the launcher's variables, which would
-    make libraries in this process join its process group.
+    """Take the threads that the setup names, under `accelerate launch` also one GPU, and drop the launcher's variables,
+    which would make libraries in this process join its process group.
     """
-    launched = "WORLD_SIZE" in os.environ
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
     if setup.options.device.startswith("cuda") and setup.local_processes > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         devices = visible.split(",") if visible else [str(place) for place in range(setup.local_processes)]
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[setup.local_rank % len(devices)]
-    if launched and hasattr(os, "sched_getaffinity"):
+    if setup.threads is not None:
         import torch
 
-        torch.set_num_threads(max(len(os.sched_getaffinity(0)) // setup.local_processes, 1))
+        if torch.get_num_threads() != setup.threads:
+            torch.set_num_threads(setup.threads)
 
 
 def _exit_with_parent() -> None:

@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import torch
 
-from benchmark.environment import DistributedRanks
+from benchmark import environment
+from benchmark.environment import DistributedRanks, describe_machine, threads_of_systems
 from benchmark.results import Sample, StageSeconds, read_samples, read_summary, read_timings
+from benchmark.worker import WorkerSetup, server
+from finetune.systems.base import LoadOptions
 from tests.benchmark.odd_systems import corpus
 from tests.commands import run, run_ranks
 
@@ -35,6 +40,29 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     scores = [read_summary(tmp_path / name / "summary.json").systems[0].scores for name in ("one", "two")]
     assert scores[0] == scores[1]
     assert "processes" in read_summary(tmp_path / "two" / "summary.json").machine
+
+
+@pytest.mark.parametrize(
+    ("launched", "set_threads", "threads"), [(True, "1", 3), (True, None, 3), (True, "5", 7), (False, "1", 7)]
+)
+def test_systems_compute_with_the_threads_that_the_report_states(
+    launched: bool, set_threads: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six cores for two processes; torch's own number is 7, whatever OMP_NUM_THREADS has made of it."""
+    for name, value in (("WORLD_SIZE", "2" if launched else None), ("OMP_NUM_THREADS", set_threads)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(environment, "_cores", lambda: 6)
+    taken: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 7)
+        patch.setattr(torch, "set_num_threads", taken.append)
+        assert threads_of_systems(2) == threads
+        assert describe_machine("cpu", 2)["threads"] == str(threads)
+        setup = WorkerSetup(*cast(Any, (None, LoadOptions("cpu", None), None)), 0, 2, threads)
+        server._leave_launcher(setup)
+    assert taken == ([] if threads == 7 else [threads])
 
 
 def test_every_batch_is_in_one_share() -> None:
