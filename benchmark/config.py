@@ -127,7 +127,7 @@ class BenchmarkConfig(SearchOptions):
     """Seed of the bootstrap, the noises and the rooms."""
 
     overwrite: bool = False
-    """Replace existing results in the output folder."""
+    """Replace existing results and their report in the output folder."""
 
     def check(self) -> None:
         """Raises UsageError naming the first value that is out of range, or contradicts another."""

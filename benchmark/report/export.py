@@ -13,11 +13,12 @@ from benchmark.report.figures.style import Plot
 from benchmark.report.rejection import confidence_of, rejections
 from benchmark.report.utterances import ComparedUtterance
 from benchmark.results import CLEAN, Scores, SilentRecordings, Summary
+from benchmark.results.store import FIGURES, clear_figures
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.errors import printable
 from preprocessing.plot_style import PALETTE
 
-SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
+SYSTEMS, UTTERANCES = "systems.csv", "utterances.csv"
 KEYWORDS, REJECTION = "keywords.csv", "rejection.csv"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -49,7 +50,10 @@ def write_tables(
 
 
 def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
-    """Write each figure at its larger width as figures/NAME.png and .svg; return the names of those with content."""
+    """Write each figure at its larger width as figures/NAME.png and .svg; return the names of those with content.
+
+    A figure of an earlier report that has no content now, as of a system that is no longer there, is removed.
+    """
     (folder / FIGURES).mkdir(exist_ok=True)
     written = []
     for name, plot in plots.items():
@@ -57,6 +61,7 @@ def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
         if drawing is not None:
             drawing.save(folder / FIGURES, name)
             written.append(name)
+    clear_figures(folder, written)
     return written
 
 

@@ -4,6 +4,7 @@ A folder holds run.json (what is measured), samples.jsonl, timings.jsonl and thr
 once the run has finished, summary.json.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,12 @@ SAMPLES, TIMINGS, THROUGHPUT = "samples.jsonl", "timings.jsonl", "throughput.jso
 SAMPLES_OF_RANKS = "samples-*.jsonl"  # of the processes of `accelerate launch`, until they are merged
 FINGERPRINT, FINGERPRINT_KIND = "corpus fingerprint", "files:"  # a setting, and how its value begins
 PRINTED = "printed"  # folder of what systems wrote to stdout and stderr
+# What benchmark.report makes of a folder of results.
+REPORTS = ("report.html", "summary.md", "systems.csv", "utterances.csv", "keywords.csv", "rejection.csv")
+FIGURES = "figures"
+_FIGURE = re.compile(
+    r"(forest|differences|tradeoff|percentiles|latency|(errors|slices|snr|reliability|along-time)-\d+)\.(png|svg)"
+)
 
 Record = TypeVar("Record", Sample, Timing, Throughput)
 Document = TypeVar("Document", Run, Summary)
@@ -284,11 +291,25 @@ def _measured_before(systems: Iterable[SystemRun], before: Iterable[SystemRun]) 
 
 
 def clear_results(folder: Path) -> None:
-    """Remove the records and the summary of an earlier run from the folder, and what its systems printed."""
+    """Remove the records, the summary and the report of an earlier run from the folder, and what its systems printed.
+
+    Where no run has left its run.json or summary.json, files that are named as a report's may be others', and stay.
+    """
+    if (folder / RUN).exists() or (folder / SUMMARY).exists():
+        for name in REPORTS:
+            (folder / name).unlink(missing_ok=True)
+        clear_figures(folder)
     for path in [*folder.glob(SAMPLES_OF_RANKS), *folder.glob(f"{PRINTED}/*.txt")]:
         path.unlink()
     for name in (SUMMARY, RUN, SAMPLES, TIMINGS, THROUGHPUT):
         (folder / name).unlink(missing_ok=True)
+
+
+def clear_figures(folder: Path, but: Collection[str] = ()) -> None:
+    """Remove the figures of a report from the folder, except those of some names; others' files stay."""
+    for path in (folder / FIGURES).glob("*"):
+        if _FIGURE.fullmatch(path.name) and path.stem not in but:
+            path.unlink()
 
 
 def _read_lines(path: Path, kind: type[Record]) -> Iterator[Record]:

@@ -11,18 +11,19 @@ import pytest
 import soundfile
 
 from benchmark import results
+from benchmark.report import PAGE, SUMMARY, browser, export, write_reports
 from benchmark.report import __main__ as command
-from benchmark.report import browser, write_reports
 from benchmark.report.clips import clips
+from benchmark.report.figures.style import Plot
 from benchmark.report.page import prepare
 from benchmark.report.utterances import compare_utterances, worst_utterances
-from benchmark.results import Sample
+from benchmark.results import Sample, store
 from finetune.systems.transcript import Word
 from preprocessing.cli.options import run_command
 from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.benchmark.parsed_page import page_of
-from tests.benchmark.reported import full_run, run, run_of, sample, scored, with_errors
+from tests.benchmark.reported import full_run, run, run_of, sample, scored, with_errors, with_words
 from tests.conftest import DEMO, read_manifest
 
 
@@ -127,6 +128,27 @@ def test_a_command_in_digits_is_right_under_the_profile_of_words(tmp_path: Path)
         write_reports(tmp_path, dataclasses.replace(summary, word_profile=word_profile), samples, n_audio=0)
         (row,) = read_csv(tmp_path / "rejection.csv")
         assert (row["wrong"], row["profile"]) == (wrong, word_profile or "verbatim")
+
+
+def test_a_report_that_is_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
+    summary, samples, timings = full_run(12, n_noisy=3)
+    summary, samples = with_words(summary, samples)
+    names = {PAGE, SUMMARY, export.SYSTEMS, export.UTTERANCES, export.KEYWORDS, export.REJECTION}
+    assert names == set(store.REPORTS)
+    figures = prepare(summary, samples, timings, profile("verbatim")).plots
+    (tmp_path / "figures").mkdir()
+    made = [*names, *(f"figures/{name}{suffix}" for name in figures for suffix in (".png", ".svg"))]
+    own = ["notes.csv", "figures/errors.png", "figures/mine-1.svg"]
+    for name in [*made, *own]:
+        (tmp_path / name).touch()
+    export.write_figures(tmp_path, {"errors-0": Plot(lambda *_: None)})
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*names, *own}
+    store.clear_results(tmp_path)
+    assert (tmp_path / "report.html").exists(), "no run has left a result here: it may be anybody's"
+    results.write_summary(tmp_path / "summary.json", summary)
+    store.clear_results(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(own)
 
 
 def test_latencies_are_the_medians_of_the_rounds() -> None:
