@@ -134,7 +134,9 @@ def quantities(summary: Summary) -> list[Quantity]:
     """The rows of the table in their order: those that a system has a value for, and the required ones."""
     rows = [*_accuracy(summary), *_keywords(), *_speeds(), *_word_errors(summary), *_word_figures()]
     rows += [
-        Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
+        Quantity(
+            "Start and size", "First call", "First call", _speed(lambda speed: speed.first_call or None, milliseconds)
+        ),
         Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
         Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
         Quantity(

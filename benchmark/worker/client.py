@@ -25,6 +25,7 @@ from preprocessing.errors import UsageError
 MAX_STOPS = 3  # of a system's process, each by another utterance, before the system is given up
 WARM_UP_CALLS = 2  # after the first call, which is reported apart
 WARM_UP_SECONDS = 30.0  # of audio; of a longer recording only the beginning, so that an hour of it is not read twice
+MOST_TRIED = 20  # utterances, for a call that has no error, as one of a damaged file has
 LONG_CALL_SECONDS = 10.0  # after a first call that takes so long there are no others
 LOADING_TIMEOUTS = 10  # a model may be loaded for so many times --timeout: it may come over the network
 PRINTED_LINES_SHOWN = 3
@@ -199,14 +200,16 @@ class SupervisedSystem:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """The first call and WARM_UP_CALLS others; leaves no process where one of them stops it."""
+        """The first call and WARM_UP_CALLS others, each of an utterance without an error; leaves no process where one
+        of them stops it.
+        """
         clean = [(0, place) for place in range(len(self._setup.evaluation_set.utterances[0]))]
         usable = [item for item in clean if item not in self.lost]
         if not usable:
             return
         longest_first = sorted(usable, key=lambda item: -self._setup.evaluation_set.utterance(item).duration)
-        usual = longest_first[len(longest_first) // 10]  # long, but not longer than nearly all others
-        first_seconds = self._seconds_of_call(usable[0])
+        usual = longest_first[len(longest_first) // 10 :]  # long, but not longer than nearly all others
+        first_seconds = self._seconds_of_call(usable)
         if first_seconds is None:
             return
         if not self._record.first_call_seconds:
@@ -215,16 +218,20 @@ class SupervisedSystem:
             if self._seconds_of_call(usual) is None:
                 return
 
-    def _seconds_of_call(self, item: Item) -> float | None:
-        """Seconds that the beginning of one utterance takes; None where it stopped the process, and is lost."""
-        seconds = 0.0
-        try:
-            for reply in self.try_once([(item,)], overlap=False, longest_seconds=WARM_UP_SECONDS):
-                seconds += reply.seconds.total if isinstance(reply, BatchDone) else 0.0
-        except WorkerDied as death:
-            self._lose(item, death.reason)
-            return None
-        return seconds
+    def _seconds_of_call(self, items: Sequence[Item]) -> float | None:
+        """Seconds that the beginning of an utterance takes, the first of `items` that has no error. None where
+        MOST_TRIED have one, or where one stopped the process, and is lost.
+        """
+        for item in items[:MOST_TRIED]:
+            try:
+                replies = list(self.try_once([(item,)], overlap=False, longest_seconds=WARM_UP_SECONDS))
+            except WorkerDied as death:
+                self._lose(item, death.reason)
+                return None
+            for reply in replies:
+                if isinstance(reply, BatchDone) and reply.hypotheses[0].error is None:
+                    return reply.seconds.total
+        return None
 
     def _lose(self, item: Item, reason: str, on_lost_words: Callable[[Item, str], None] | None = None) -> None:
         if on_lost_words is None:

@@ -12,8 +12,8 @@ import torch
 
 from benchmark.conditions import parse_conditions
 from benchmark.dataset import EvaluationSet, build_evaluation_set, waveform_loader
-from benchmark.results import SystemRun, read_samples, read_summary, read_throughput, read_timings
-from benchmark.worker import BatchDone, SupervisedSystem, WorkerSetup
+from benchmark.results import StageSeconds, SystemRun, read_samples, read_summary, read_throughput, read_timings
+from benchmark.worker import Batch, BatchDone, Hypothesis, SupervisedSystem, WorkerSetup
 from benchmark.worker.client import SystemFailed
 from benchmark.worker.server import load_ahead
 from benchmark.worker.stage_clock import DeviceClock, checked_hypotheses, transcribe_batch
@@ -149,6 +149,34 @@ def test_a_long_first_call_has_warmed_up(
     text, record = first_answer("Calls", tmp_path)
     assert text == called
     assert record.first_call_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("damaged", "called", "first_seconds"),
+    [
+        (set(), [0, 4, 4], 1.0),
+        ({0, 1, 4}, [0, 1, 2, 4, 3, 4, 3], 3.0),
+        (set(range(5)), [0, 1, 2, 3, 4], None),
+    ],
+)
+def test_a_damaged_file_is_no_call_of_the_model(
+    damaged: set[int], called: list[int], first_seconds: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next utterance takes its place, of the first call and of those that warm up."""
+    setup = WorkerSetup(named("Length"), OPTIONS, evaluation_set_of(odd_systems.corpus(tmp_path, 5)))
+    system = SupervisedSystem(setup, 60.0, tmp_path / "printed.txt", lambda *lost: None)
+    tried = []
+
+    def answer(batches: list[Batch], **_: Any) -> list[BatchDone]:
+        ((item,),) = batches
+        tried.append(item[1])
+        error = "OSError: torn file" if item[1] in damaged else None
+        return [BatchDone((item,), (Hypothesis("", error),), StageSeconds(0.0, 0.0, 1.0 + item[1], 0.0), False)]
+
+    monkeypatch.setattr(system, "try_once", answer)
+    system._warm_up()
+    assert tried == called
+    assert system.record.first_call_seconds == (first_seconds or SystemRun(system.record.facts).first_call_seconds)
 
 
 @pytest.mark.slow
