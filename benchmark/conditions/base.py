@@ -58,12 +58,18 @@ class Clean(Condition):
 class Corrupted(Condition):
     """Augmentations of `preprocessing.augment`, with a random generator seeded by seed, draw_key and utterance.
 
-    draw_key: conditions that share it draw the same, as one noise at several levels.
+    draw_key: conditions that share it draw the same, as one noise at several levels. speed: by what factor the audio is
+    played faster.
     """
 
     chain: Chain
     seed: int
     draw_key: str
+    speed: float = 1.0
+
+    def utterances(self, corpus: Sequence[Utterance]) -> list[Utterance]:
+        """The utterances, as long as they are at this speed."""
+        return [replace(one, duration=one.duration / self.speed) for one in corpus]
 
     @property
     def recordings_key(self) -> str | None:
@@ -124,8 +130,8 @@ class Empty(NoSpeech):
     """No samples at all, as of a recording that was cut off."""
 
     def utterances(self, corpus: Sequence[Utterance]) -> list[Utterance]:
-        """One utterance: no second one would differ from it."""
-        return super().utterances(corpus)[:1]
+        """One utterance of no duration: no second one would differ from it."""
+        return [replace(one, duration=0.0) for one in super().utterances(corpus)[:1]]
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
         """A waveform of no samples."""

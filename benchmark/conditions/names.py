@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.conditions.base import NOISE_LEVEL_DB, Clean, Condition, Corrupted, Empty, NoiseOnly, Silence
@@ -94,7 +94,7 @@ def _noisy(snr_db: float, sources: ConditionSources) -> Condition:
 
 def _faster(factor: float, sources: ConditionSources) -> Condition:
     description = f"played {factor:g} times as fast: duration, pitch and formants change together"
-    return _corrupted(f"speed:{factor:g}", description, Speed(factor), sources)
+    return replace(_corrupted(f"speed:{factor:g}", description, Speed(factor), sources), speed=factor)
 
 
 def _reverberant(sources: ConditionSources) -> Condition:
@@ -105,7 +105,7 @@ def _reverberant(sources: ConditionSources) -> Condition:
     return _corrupted("reverb", description, Reverb(str(sources.rooms)), sources)
 
 
-def _corrupted(name: str, description: str, augmentation: Augmentation, sources: ConditionSources) -> Condition:
+def _corrupted(name: str, description: str, augmentation: Augmentation, sources: ConditionSources) -> Corrupted:
     return Corrupted(ConditionUsed(name, description), Chain([augmentation]), sources.seed, name)
 
 

@@ -86,7 +86,7 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
             "failure": system.failure,
         }
         by_condition = system.by_condition()
-        for condition in dict.fromkeys([*by_condition, *system.hallucinated_words_per_minute]):
+        for condition in dict.fromkeys([*by_condition, *system.hallucinated_words_per_minute, *system.silent]):
             by_profile = by_condition.get(condition, {})
             for profile in [one.name for one in summary.profiles]:
                 yield {

@@ -85,11 +85,12 @@ class ConditionRow:
 class HallucinationRate:
     """Words per minute of audio without speech, and in percent of the highest rate of any system and condition.
 
-    silent: how many recordings have text; None in a summary of an earlier version.
+    Both are None of recordings of no duration. silent: how many recordings have text; None in a summary of an earlier
+    version.
     """
 
-    words_per_minute: float
-    percent_of_highest: float
+    words_per_minute: float | None
+    percent_of_highest: float | None
     silent: SilentRecordings | None
 
 
@@ -368,7 +369,9 @@ def condition_rows(summary: Summary) -> list[ConditionRow]:
 def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationRate | None]]]:
     """For each condition or part without speech: its name, its description, and each system's rate."""
     described = {one.name: one.description for one in summary.conditions}
-    names = dict.fromkeys(name for system in summary.systems for name in system.hallucinated_words_per_minute)
+    names = dict.fromkeys(
+        name for system in summary.systems for name in (*system.hallucinated_words_per_minute, *system.silent)
+    )
     rates = [rate for system in summary.systems for rate in system.hallucinated_words_per_minute.values()]
     highest = max(rates, default=0) or 1
     return [
@@ -376,14 +379,20 @@ def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationR
             name,
             described.get(name, ""),
             [
-                None
-                if (rate := system.hallucinated_words_per_minute.get(name)) is None
-                else HallucinationRate(rate, 100 * rate / highest, system.silent.get(name))
+                _hallucination_rate(system.hallucinated_words_per_minute.get(name), highest, system.silent.get(name))
                 for system in summary.systems
             ],
         )
         for name in names
     ]
+
+
+def _hallucination_rate(
+    rate: float | None, highest: float, silent: SilentRecordings | None
+) -> HallucinationRate | None:
+    if rate is None:
+        return None if silent is None else HallucinationRate(None, None, silent)
+    return HallucinationRate(rate, 100 * rate / highest, silent)
 
 
 def influences(summary: Summary) -> dict[str, InfluenceTable]:

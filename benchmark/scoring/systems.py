@@ -65,7 +65,7 @@ class ConditionResult:
     samples: Sequence[Sample]
     spaced_texts: Sequence[tuple[str, str]]
     loops: Mapping[str, Loop]
-    hallucinated: tuple[float, SilentRecordings] | None
+    hallucinated: tuple[float | None, SilentRecordings] | None
     scores: dict[str, Scores] = field(default_factory=dict)
     scored: ScoredCondition | None = None
     by_segment: bool = False
@@ -145,7 +145,7 @@ def summarise_system(
         peak_device_memory_bytes=system.peak_device_memory_bytes,
         failed_utterances=sum(sample.error is not None for result in results.values() for sample in result.samples),
         conditions={condition: result.scores for condition, result in others.items() if result.scores},
-        hallucinated_words_per_minute={name: per_minute for name, (per_minute, _) in hallucinated.items()},
+        hallucinated_words_per_minute={name: rate for name, (rate, _) in hallucinated.items() if rate is not None},
         slices=details.slices,
         confusions=confusions(clean.spaced_texts) if clean else [],
         loops=list(clean.loops) if clean else [],
@@ -223,9 +223,9 @@ def _rate_without(own: ScoredCondition, left_out: Sequence[str], seed: int) -> R
 
 def _hallucinated(
     samples: Sequence[Sample], texts: Sequence[tuple[str, str]], seed: int, *, no_speech: bool
-) -> tuple[float, SilentRecordings] | None:
-    """Words a minute in the hypotheses of audio without speech, and how many recordings have any; failed utterances do
-    not count.
+) -> tuple[float | None, SilentRecordings] | None:
+    """Words a minute in the hypotheses of audio without speech, None of no audio, and how many recordings have any;
+    failed utterances do not count.
 
     Audio without speech is that of empty references, and all of a condition without speech. None where there is none.
     texts: normalised reference and hypothesis of each sample.
@@ -241,5 +241,6 @@ def _hallucinated(
     resampling = resample([sample.speaker for _, sample in silent], seed=seed)
     share = rate(with_text, [1] * len(silent), resampling)
     share = Rate(share.value, max(share.low, 0.0), min(share.high, 1.0))
-    per_minute = words_per_minute(sum(words for words, _ in silent), sum(one.audio_seconds for _, one in silent))
+    seconds = sum(one.audio_seconds for _, one in silent)
+    per_minute = words_per_minute(sum(words for words, _ in silent), seconds) if seconds else None
     return per_minute, SilentRecordings(len(silent), sum(with_text), share)

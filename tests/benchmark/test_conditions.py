@@ -94,6 +94,9 @@ def test_what_is_left_out_of_a_telephone() -> None:
 def test_speed_and_clipping() -> None:
     found = named("speed:0.9,speed:1.25,clipped")
     assert len(found["speed:1.25"].apply(SPEECH, "u1")) == pytest.approx(len(SPEECH) / 1.25, abs=1)
+    for name, factor in (("clean", 1.0), ("speed:0.9", 0.9), ("speed:1.25", 1.25), ("clipped", 1.0)):
+        durations = [one.duration for one in found[name].utterances(CORPUS)]
+        assert durations == [one.duration / factor for one in CORPUS]
     clipped = found["clipped"].apply(SPEECH, "u1")
     assert float(clipped.abs().max() / SPEECH.abs().max()) == pytest.approx(10 ** (-12 / 20), abs=1e-3)
 
@@ -131,6 +134,7 @@ def test_where_nothing_is_said() -> None:
     assert (len(lengths), min(lengths), max(lengths)) == (20, 1.0, 7.0)
     assert not found["silence"].apply(SPEECH, "u1").any()
     assert found["empty"].apply(SPEECH, "u1").numel() == 0
+    assert [one.duration for one in found["empty"].utterances(CORPUS)] == [0.0]
     assert [one.text for one in found["clean"].utterances(CORPUS)] == [one.text for one in CORPUS]
 
 

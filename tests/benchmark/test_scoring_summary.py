@@ -12,7 +12,7 @@ from benchmark import __version__
 from benchmark.report import write_reports
 from benchmark.report.fairness import detectable
 from benchmark.report.verdict import verdict
-from benchmark.report.views import condition_rows
+from benchmark.report.views import condition_rows, hallucinations
 from benchmark.results import (
     Comparison,
     ConditionUsed,
@@ -33,6 +33,7 @@ from benchmark.scoring.comparisons import correct
 from finetune.metrics import Rate
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
+from tests.benchmark.parsed_page import page_of
 from tests.conftest import ROOT
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
@@ -195,6 +196,18 @@ def test_recordings_without_speech_that_have_text_are_counted_with_an_interval()
     assert (silent.recordings, silent.with_text, silent.share.value) == (24, 3, 0.125)
     assert 0 <= silent.share.low < 0.05 and 0.25 < silent.share.high < 0.7
     assert system.hallucinated_words_per_minute["clean"] == pytest.approx(60 * 3 / (24 * 0.45))
+
+
+def test_no_audio_has_no_words_a_minute() -> None:
+    samples = [*heard("a", 0.1), Sample("a", "u0", "", "thank you", 0.0, SECONDS, condition="empty")]
+    summary = summarise(run_of("a"), samples, [], [])
+    [system] = summary.systems
+    assert not system.hallucinated_words_per_minute
+    assert (system.silent["empty"].recordings, system.silent["empty"].with_text) == (1, 1)
+    [(name, _, [cell])] = hallucinations(summary)
+    assert name == "empty" and cell is not None and cell.words_per_minute is None
+    page = page_of(summary, samples, n_audio=0)
+    assert ">1 of 1<" in page and "> a minute<" not in page
 
 
 def test_a_corpus_without_any_word_has_words_a_minute_and_no_rate(tmp_path: Path) -> None:
