@@ -23,7 +23,7 @@ from finetune.systems.base import SystemSpec
 from preprocessing.corpus import Corpus, Utterance
 
 GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
-NOT_MEASURING = ("output_dir", "overwrite", "compare", "fail_on_regression")  # flags that change no measurement
+NOT_MEASURING = ("output_dir", "overwrite", "fail_on_regression")  # flags that change no measurement
 SAMPLED_BYTES = 4096  # of each audio file, for the fingerprint of a corpus
 GIT_SECONDS = 20.0
 Element = TypeVar("Element")
@@ -182,14 +182,17 @@ def describe_run(
 def command_of(config: BenchmarkConfig) -> str:
     """The command that measures this again: every setting that is not at its default, wherever it was given.
 
+    --compare is among them where it gives the batch sizes, as --batch_seconds is not set.
+
     >>> command_of(BenchmarkConfig(models="whisper", rounds=5, profiles=["basic"]))
     "python benchmark/run.py --models whisper --profiles '[basic]' --rounds 5"
     """
     words = ["python", "benchmark/run.py"]
+    left_out = NOT_MEASURING if config.batch_seconds is None else (*NOT_MEASURING, "compare")
     for one in fields(config):
         value, default = getattr(config, one.name), one.default
         default = one.default_factory() if one.default_factory is not MISSING else default
-        if value != default and one.name not in NOT_MEASURING:
+        if value != default and one.name not in left_out:
             shown = f"[{','.join(value)}]" if isinstance(value, list) else as_text(value)
             words += [f"--{one.name}", shown]
     return shlex.join(words)

@@ -10,6 +10,7 @@ import pytest
 
 from benchmark import session
 from benchmark.config import BenchmarkConfig
+from benchmark.environment import command_of
 from benchmark.results import (
     Change,
     CorpusFacts,
@@ -156,6 +157,9 @@ def test_batches_are_as_large_as_the_earlier_ones_unless_they_are_given(tmp_path
     assert fixed(None, {"device": "H200"}) == fixed(None, {}, None) == {}
     assert fixed(40.0, {}) == dict.fromkeys("abcd", 40.0)
     assert fixed(0.0, {}) == dict.fromkeys("abcd")
+    given = BenchmarkConfig(compare=Path("runs/old"), fail_on_regression=True)
+    assert command_of(given) == "python benchmark/run.py --compare runs/old", "it gives the sizes"
+    assert command_of(replace(given, batch_seconds=40.0)) == "python benchmark/run.py --batch_seconds 40.0"
     with pytest.raises(UsageError, match="--batch_seconds is -1"):
         BenchmarkConfig(batch_seconds=-1.0).check()
     assert BenchmarkConfig(batch_seconds=0.0).settings()["batch_seconds"] == "0.0"
