@@ -34,7 +34,7 @@ class DecodingRow:
 
 
 def too_few(summary: Summary) -> str:
-    """That the corpus has too few utterances to settle anything; "" where it has enough."""
+    """A sentence where the corpus has too few utterances to settle anything; "" where it has enough."""
     corpus = summary.corpus
     compared = corpus.utterances if corpus.compared is None else corpus.compared
     if compared >= FEWEST_COMPARED or not compared:
@@ -94,8 +94,8 @@ def decisive_utterances(summary: Summary) -> list[str]:
 
 
 def run_to_run_variance(summary: Summary) -> list[str]:
-    """That a significant difference is within run-to-run variance, where one of the two systems was trained here, or
-    both. One that was not is a fixed model; one that was is compared with such models in one sentence.
+    """Sentences on significant differences within run-to-run variance, where one or both of two systems were trained
+    here. A system that was not is a fixed model; one that was is compared with all such models in one sentence.
     """
     profile, metric = summary.profiles[0].name, summary.metric
     trained = {one.facts.name: one for one in summary.systems if one.facts.trained and profile in one.scores}
@@ -137,8 +137,8 @@ def _run_margin(summary: Summary, trained: Sequence[SystemSummary]) -> float:
 
 
 def profile_effects(summary: Summary) -> list[str]:
-    """That a text profile changes comparisons, which one is fair and why, and what they are under both; those that the
-    verdict states first.
+    """Sentences where a text profile changes comparisons: which profile is fair and why, and what they are under both;
+    those that the verdict states first.
     """
     if not summary.profile_effects:
         return []
@@ -243,8 +243,8 @@ def _detectable_of_pairs(summary: Summary) -> str:
 
 
 def _undetected(summary: Summary, pairs: Collection[tuple[str, str]], points: str) -> tuple[str, str]:
-    """That up to 100 points nothing is detected between some pairs, as the beginning of a sentence that does not
-    contradict a comparison of theirs which is significant; and a sentence on one that is, and is smaller. points: unit.
+    """The beginning of a sentence on pairs between which nothing up to 100 points is detected, worded so that it does
+    not contradict a significant comparison of theirs; and a sentence on such a one that is smaller. points: unit.
     """
     significant = [one for one in stated_comparisons(summary) if one.different and (one.first, one.second) in pairs]
     if not significant:
@@ -284,7 +284,7 @@ def decoding_rows(summary: Summary) -> list[DecodingRow]:
 
 
 def decoding_sentence(summary: Summary) -> str:
-    """That systems with the same options of decoding do not decode alike; "" where none of the options differs.
+    """A sentence where systems with the same decoding options decode differently; "" where none of the options differs.
 
     Systems that share no option but "decoding" itself are of different kinds, and their search is part of them.
     """

@@ -149,8 +149,8 @@ def _is_effect(first: Rate, fair: Rate, rates: Sequence[float]) -> bool:
 
 
 def _numbers_reason(name: str, under_first: ScoredCondition, under_fair: ScoredCondition, rows: Sequence[int]) -> str:
-    """That a system writes numbers otherwise than the references, where that is what the profile changes: half of its
-    errors that go or come are in utterances with digits on one side only. Else "".
+    """The reason that a system writes numbers differently from the references, where the profile changes just that:
+    half of its errors that go or come are in utterances with digits on one side only. Else "".
     """
     metric = under_first.metric
     changed = np.abs(under_first.counts.of(metric)[0] - under_fair.counts.of(metric)[0])
@@ -163,8 +163,8 @@ def _numbers_reason(name: str, under_first: ScoredCondition, under_fair: ScoredC
 
 
 def _spelling_reason(fair: str, systems: Sequence[tuple[ScoredCondition, ScoredCondition]]) -> str:
-    """That spellings differ, where that is what the profile changes: half of the errors that go or come vanish with it.
-    Else "": a profile that joins "one two three" to 123 counts the same errors over fewer words.
+    """The reason that spellings differ, where the profile changes just that: half of the errors that go or come vanish
+    with it. Else "": a profile that joins "one two three" to 123 counts the same errors over fewer words.
 
     systems: each under the first profile and under the fair one.
     """

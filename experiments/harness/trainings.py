@@ -95,7 +95,7 @@ def executable(words: Sequence[str]) -> list[str]:
 
 
 def environment() -> Mapping[str, str]:
-    """That of this process with the repository on PYTHONPATH, as `accelerate launch` starts from a module."""
+    """This process's environment with the repository on PYTHONPATH, as `accelerate launch` starts from a module."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -369,8 +369,9 @@ def trace(graph: nn.Module, path: Path, run: Path) -> None:
 
 
 def largest_difference(session: Session, check: Check, run: Path) -> float:
-    """That of a graph's logits from torch's, alone and in one padded batch. Raises InputError where it is over
-    TOLERANCE.
+    """The largest difference between a graph's logits and torch's, utterances alone and in one padded batch.
+
+    Raises InputError where it is over TOLERANCE.
     """
     largest = bound = 0.0
     alone = [logits_of(session, [one])[0] for one in check.waveforms]

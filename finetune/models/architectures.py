@@ -53,7 +53,7 @@ ARCHITECTURES = {
 
 
 def architecture_of(config: Any, reference: str) -> Architecture:
-    """That of a model's configuration. Raises InputError for one that is not supported, with the reason."""
+    """The architecture of a transformers configuration. Raises InputError for an unsupported one, with the reason."""
     usable = ", ".join(name for name, one in ARCHITECTURES.items() if not one.refused)
     found = ARCHITECTURES.get(config.model_type, Architecture(refused="it is unknown to this package"))
     if found.refused:

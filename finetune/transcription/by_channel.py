@@ -77,7 +77,7 @@ def merged(transcripts: Mapping[str, Transcript | None]) -> Transcript | None:
 
 
 def _languages_note(transcripts: Mapping[str, Transcript | None], call: Transcript) -> str | None:
-    """That channels with text are in different languages; None where they are not."""
+    """A note where channels with text are in different languages; else None."""
     languages = {name: one.language for name, one in transcripts.items() if one and one.text and one.language}
     if len(set(languages.values())) < 2:
         return None

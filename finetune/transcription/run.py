@@ -163,7 +163,7 @@ def _named(recording: Recording) -> str:
 
 
 def language_note(system: System, language: str | None) -> str | None:
-    """That --language does not change what a system writes; None where it does, or is that of its training."""
+    """A note where --language changes nothing for a system; None where it does, or names the training's language."""
     if language is None or system.takes_language:
         return None
     trained = trained_languages(system.facts.checkpoint)
@@ -178,7 +178,7 @@ def language_note(system: System, language: str | None) -> str | None:
 
 
 def missed_speech(waveform: "Tensor", transcript: Transcript, system: System) -> str | None:
-    """That there is speech more than MISSED_SECONDS after the last word, and what may help; None where there is not.
+    """A note where speech goes on for more than MISSED_SECONDS after the last word, with what may help; else None.
 
     system: that of the transcript.
     """

@@ -59,7 +59,7 @@ def detect_speech(waveform: Tensor, threshold: float = 0.5) -> SpeechActivity:
 
 
 def quiet_note(name: str, waveform: Tensor, activity: SpeechActivity) -> str | None:
-    """That nearly all of a quiet recording is no speech, and what to check; None of any other.
+    """A note where nearly all of a quiet recording is no speech, with what to check; None for any other.
 
     name: of the recording. waveform: [samples].
     """
