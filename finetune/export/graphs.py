@@ -244,14 +244,20 @@ def export_graph(
 
 
 def logits_of(session: Session, waveforms: Sequence[Tensor], grid: int = 1) -> list[Tensor]:
-    """Logits [frames, units] of each waveform [samples], computed as one padded batch whose length is a multiple of
-    `grid` samples.
+    """Logits [frames, units] of each waveform [samples], computed as one padded batch (`padded_logits_of`)."""
+    logits, n_frames = padded_logits_of(session, waveforms, grid)
+    return [own[:n] for own, n in zip(logits, n_frames, strict=True)]
+
+
+def padded_logits_of(session: Session, waveforms: Sequence[Tensor], grid: int = 1) -> tuple[Tensor, list[int]]:
+    """Logits [batch, frames, units] of waveforms [samples], padded to a multiple of `grid` samples, and how many frames
+    are each waveform's own.
     """
     padded = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
     padded = torch.nn.functional.pad(padded, (0, -padded.shape[1] % grid))
     n_samples = torch.tensor([len(one) for one in waveforms])
     logits, n_frames = session(padded.numpy(), n_samples.numpy())
-    return [torch.from_numpy(own[:n]) for own, n in zip(logits, n_frames.tolist(), strict=True)]
+    return torch.from_numpy(logits), n_frames.tolist()
 
 
 def model_and_graph(folder: Path, family: str) -> tuple[Any, nn.Module, bool, FrameTimes]:

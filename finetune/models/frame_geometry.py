@@ -39,6 +39,17 @@ class LongForm:
         """Whether a recording can be computed neither whole nor in chunks."""
         return self.chunking is None and self.max_whole_samples is not None and n_samples > self.max_whole_samples
 
+    @property
+    def description(self) -> str:
+        """How, for the report: "over 60 s: chunks of 20 s with 2 s of context either side", of which 20 s are kept."""
+        if self.max_whole_samples is None:
+            return "whole"
+        longest = f"{self.max_whole_samples / SAMPLE_RATE:g} s"
+        if self.chunking is None:
+            return f"whole, up to {longest}"
+        kept, context = (n_samples / SAMPLE_RATE for n_samples in (self.chunking.keep, self.chunking.context))
+        return f"over {longest}: chunks of {kept:g} s with {context:g} s of context either side"
+
 
 def long_form(config: Any) -> LongForm:
     """How a CTC model computes long recordings, by its configuration.

@@ -2,8 +2,8 @@
 layers.
 
 A float32 graph of ONNX Runtime computes padded batches in which an utterance has the logits that it has alone; every
-other graph computes one utterance at a time, so that what it gets does not depend on what is beside it. A long
-recording is computed in overlapping chunks, each normalised by itself, whose frames are joined and collapsed once.
+other graph computes one utterance at a time, so that what it gets does not depend on what is beside it. Each chunk of a
+long recording (`finetune.systems.ctc_pieces`) is normalised by itself.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,18 @@ import torch
 from torch import Tensor
 
 from finetune.decoding.frame_times import FrameTimes
-from finetune.export.graphs import GraphFacts, Runtime, logits_of
+from finetune.export.graphs import GraphFacts, Runtime, padded_logits_of
 from finetune.export.onnx import ONNXRuntime
 from finetune.export.openvino import OpenVINO
 from finetune.models.frame_geometry import LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
-from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
-from preprocessing.audio import SAMPLE_RATE
+from finetune.systems.ctc_decoding import ctc_decoding
+from finetune.systems.ctc_pieces import Batching, Piece, Pieces, PiecewiseCTCSystem
 from preprocessing.errors import InputError, UsageError, counted, first_line
-from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 
 
-class GraphSystem(CTCSystem):
+class GraphSystem(PiecewiseCTCSystem):
     """An exported graph. runtime: what computes it.
 
     Raises UsageError on a GPU and on a --precision that the graph has not, InputError for a folder that is no export
@@ -42,64 +41,39 @@ class GraphSystem(CTCSystem):
         self.runtime.require(self.runtime.to_compute, spec.name)
         precision = self.runtime.precision(options.precision, graph)
         self._session = self.runtime.open(folder / self.runtime.graph, torch.get_num_threads(), precision)
-        self.vocabulary = Vocabulary.load(spec.checkpoint)
-        self._one_at_a_time = self.runtime.one_at_a_time(graph)
         self._shortest = graph.shortest
-        self.times = FrameTimes(graph.stride, graph.first)
-        self._set_long_form(_long_form(folder, graph.family))
-        long_recordings, chunking = "whole", self.long_form.chunking
-        if chunking is not None:
-            kept, context = (n / SAMPLE_RATE for n in (chunking.keep, chunking.context))
-            long_recordings = (
-                f"over {(self.long_form.max_whole_samples or 0) / SAMPLE_RATE:g} s: chunks of {kept:g} s with "
-                f"{context:g} s of context on both sides, each normalised on its own"
-            )
+        one_at_a_time = self.runtime.one_at_a_time(graph)
+        vocabulary = Vocabulary.load(spec.checkpoint)
+        decoding = ctc_decoding(spec, options, vocabulary)
+        super().__init__(
+            vocabulary,
+            decoding,
+            FrameTimes(graph.stride, graph.first),
+            _long_form(folder, graph.family),
+            Batching(padded=not one_at_a_time, chunks_at_once=1),
+        )
+        normalised = "" if self.long_form.chunking is None else ", each normalised on its own"
         self.facts = spec.facts(
             parameters=graph.parameters,
             settings={
-                "decoding": self._prepare_decoding(spec, options),
+                "decoding": decoding.description,
                 "precision": f"int8 in the {graph.int8_in}, else {precision}" if graph.int8_in else precision,
                 "runtime": f"{self.runtime.title}, {counted(torch.get_num_threads(), 'thread')}",
-                "batch": "one at a time" if self._one_at_a_time else "padded, each utterance as it is alone",
-                "long recordings": long_recordings,
+                "batch": "one at a time" if one_at_a_time else "padded, each utterance as it is alone",
+                "long recordings": f"{self.long_form.description}{normalised}",
             },
         )
 
-    def features(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """The waveforms: features are in the graph. Raises InputError where one is too long (`long_form`)."""
-        self._refuse_too_long(waveforms)
-        return list(waveforms)
-
-    @torch.inference_mode()
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Each recording's frames to decode (`CTCSystem`); one that is shorter than a frame has none."""
-        decodable = [NO_FRAMES for _ in features]
-        whole = []
-        for place, waveform in enumerate(features):
-            if self.long_form.chunking is not None and not self.long_form.is_whole(len(waveform)):
-                decodable[place] = self._in_chunks(waveform, self.long_form.chunking)
-            elif len(waveform) >= self._shortest:
-                whole.append(place)
-        batches = optimal_batches(
-            [len(features[place]) for place in whole],
-            pass_cost=PASS_COST_SECONDS["cpu"] * SAMPLE_RATE,
-            maximum=0.0 if self._one_at_a_time else MAX_PASS_SECONDS["cpu"] * SAMPLE_RATE,
+    def features(self, waveforms: Sequence[Tensor]) -> Pieces:
+        """Pieces of the waveforms: features are in the graph. Raises InputError where one is too long."""
+        pieces = (
+            Piece(place, chunk, waveforms[place][chunk.start : chunk.stop], chunk.stop - chunk.start)
+            for place, chunk in self._planned(waveforms)
         )
-        for batch in batches:
-            places = [whole[index] for index in batch]
-            found = logits_of(self._session, [features[place] for place in places], self.runtime.grid)
-            self._advance(sum(len(features[place]) for place in places) / SAMPLE_RATE)
-            for place, logits in zip(places, found, strict=True):
-                decodable[place] = self._frames_to_decode(logits)
-        return decodable
+        return Pieces(len(waveforms), tuple(piece for piece in pieces if piece.length >= self._shortest))
 
-    def _in_chunks(self, waveform: Tensor, chunking: Chunking) -> Tensor:
-        """The frames to decode of one long recording [samples]."""
-
-        def compute(rows: list[Tensor]) -> list[Tensor]:
-            return [self._frames_to_decode(one) for one in logits_of(self._session, rows, self.runtime.grid)]
-
-        return frames_in_chunks(waveform, chunking, compute, advance=self._advance)
+    def _compute(self, inputs: list[Tensor]) -> tuple[Tensor, Sequence[int]]:
+        return padded_logits_of(self._session, inputs, self.runtime.grid)
 
 
 class ONNXSystem(GraphSystem):

@@ -9,7 +9,8 @@ from torch import Tensor
 from finetune.models.frame_geometry import lstm_times
 from finetune.models.lstm import load
 from finetune.systems.base import LoadOptions, SystemSpec
-from finetune.systems.ctc import NO_FRAMES, CTCSystem, split_batch
+from finetune.systems.ctc import NO_FRAMES, Advance, CTCSystem, frames_to_decode, split_batch
+from finetune.systems.ctc_decoding import ctc_decoding
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
@@ -34,15 +35,16 @@ class LSTMSystem(CTCSystem):
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._model = load(spec.checkpoint)
-        self.vocabulary = Vocabulary.load(spec.checkpoint)
         self._device = torch.device(options.device)
         self._model.eval().to(self._device)
-        self.times = lstm_times(self._model)
+        vocabulary = Vocabulary.load(spec.checkpoint)
+        decoding = ctc_decoding(spec, options, vocabulary)
+        super().__init__(vocabulary, decoding, lstm_times(self._model))
         config = self._model.config
         self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             settings={
-                "decoding": self._prepare_decoding(spec, options),
+                "decoding": decoding.description,
                 "features": f"{config.features}, normalised by {config.normalisation} statistics",
                 "frame": f"{10 * config.subsampling_factor} ms",
                 "precision": "float32",
@@ -63,10 +65,10 @@ class LSTMSystem(CTCSystem):
         return LSTMInput(features, tuple(n_frames.tolist()))
 
     @torch.inference_mode()
-    def forward(self, features: LSTMInput) -> list[Tensor]:
-        """Each recording's frames to decode (`CTCSystem`)."""
+    def _frames(self, features: LSTMInput, *, log_probs: bool, advance: Advance | None = None) -> list[Tensor]:
         if features.features is None:
             return [NO_FRAMES for _ in features.n_frames]
-        frames_to_decode = self._frames_to_decode(self._model.lm_head(self._model.encode(features.features)))
-        decodable = iter(split_batch(frames_to_decode, [frames for frames in features.n_frames if frames > 0]))
-        return [next(decodable) if frames > 0 else NO_FRAMES for frames in features.n_frames]
+        logits = self._model.lm_head(self._model.encode(features.features))
+        batch = frames_to_decode(logits, log_probs=log_probs)
+        own = iter(split_batch(batch, [frames for frames in features.n_frames if frames > 0]))
+        return [next(own) if frames > 0 else NO_FRAMES for frames in features.n_frames]

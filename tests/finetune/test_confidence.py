@@ -28,6 +28,7 @@ from finetune.metrics.calibration import (
     reliability,
 )
 from finetune.systems.ctc import CTCSystem
+from finetune.systems.ctc_decoding import CTCDecoding
 from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
@@ -139,13 +140,12 @@ class Given(CTCSystem):
     """A CTC system whose waveforms are its frames."""
 
     def __init__(self, checkpoint: Path, search: BeamSearch | None, has_language_model: bool = False) -> None:
-        self.vocabulary, self.times = VOCABULARY, FrameTimes(320, 0.0)
-        self._checkpoint, self._search, self._has_language_model = str(checkpoint), search, has_language_model
+        super().__init__(VOCABULARY, CTCDecoding(str(checkpoint), "", search, has_language_model), FrameTimes(320, 0.0))
 
     def features(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         return list(waveforms)
 
-    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+    def _frames(self, features: list[torch.Tensor], **_: object) -> list[torch.Tensor]:
         return features
 
 

@@ -184,7 +184,7 @@ def test_a_long_recording_is_joined_from_chunks(group: tuple[Path, Path], monkey
     system = load_system(parse_models(f"onnx={out}")[0], LoadOptions("cpu", None))
     assert isinstance(system, ONNXSystem)
     (recording,) = waveforms((50 * 16_000,))
-    (joined,) = system.forward([recording])
+    (joined,) = system.forward(system.features([recording]))
     (whole,) = logits_of(ONNX.open(out / GRAPH, 1), [recording])
     assert len(joined) == len(whole) == 2499
     assert float((joined == whole.argmax(dim=-1)).float().mean()) > 0.95

@@ -180,10 +180,10 @@ def test_a_video_without_sound_and_nan_logits_cost_one_line(
         stream.pix_fmt = "yuv420p"
         container.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
         container.mux(stream.encode())
-    from finetune.systems.ctc import CTCSystem
+    from finetune.systems import ctc_pieces
 
-    nan: Callable[..., Tensor] = lambda self, logits: torch.full_like(logits, torch.nan)  # noqa: E731
-    monkeypatch.setattr(CTCSystem, "_frames_to_decode", nan)
+    nan: Callable[..., Tensor] = lambda logits, log_probs: torch.full_like(logits, torch.nan)  # noqa: E731
+    monkeypatch.setattr(ctc_pieces, "frames_to_decode", nan)
     with pytest.raises(InputError, match="2 of 2 recordings"):
         run(WAV2VEC2, folder / "silent.mp4", folder / "b.flac")
     lines = capsys.readouterr().err

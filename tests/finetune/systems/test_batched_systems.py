@@ -13,7 +13,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from finetune.systems import wav2vec2
 from finetune.systems.base import PRECISIONS, LoadOptions, SystemSpec, resolve_precision
-from finetune.systems.ctc import optimal_batches
+from finetune.systems.ctc_pieces import optimal_batches
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
