@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from finetune.systems.facts import SystemOptions
+from finetune.systems.families import family_in, spelling
 from finetune.systems.search_options import SEARCH_FLAGS, SearchOptions
 from preprocessing.errors import UsageError
 
@@ -161,7 +162,8 @@ class BenchmarkConfig(SearchOptions):
 
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""
-        flags = [*MEASURING_FLAGS, *(SEARCH_FLAGS if "+lm" in self.models else ())]
+        searches = any(spelling(family_in(reference)).decodes_with_lm for reference in self.models.split(","))
+        flags = [*MEASURING_FLAGS, *(SEARCH_FLAGS if searches else ())]
         flags += [
             flag for flag in ("one_at_a_time", "word_timestamps", "system_options", "slices") if getattr(self, flag)
         ]

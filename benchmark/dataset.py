@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
+from finetune.systems.families import FAMILIES
 from preprocessing.batching import evenly_spaced
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.corpus.readers.times import letters
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationSet.conditions and of its utterances
 
 ENGLISH_PROFILES = ("librispeech", "whisper-english")
-WHISPERS = {"whisper", "faster-whisper", "pipeline"}  # families of systems that may be a Whisper
 SHOWN_LETTERS = 30  # of texts that differ
 SHOWN_LANGUAGES = 5
 FOREIGN_SHARE = 0.02  # of words with a letter outside a-z; loanwords and names of English are fewer
@@ -76,7 +76,7 @@ def with_language(
     if config.profiles is not None:
         return replace(config, language=language)
     own = _profiles(corpus_profile((one.language for one in corpus), config.language))
-    has_whisper = not WHISPERS.isdisjoint(families)
+    has_whisper = any(name in FAMILIES and FAMILIES[name].may_be_whisper for name in families)
     if language is None:
         notices += _not_english(corpus) if own == ENGLISH_PROFILES else [_of_no_language(corpus, own, has_whisper)]
     elif own != ENGLISH_PROFILES:

@@ -17,7 +17,7 @@ import psutil
 
 from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
-from benchmark.results import Run, SystemFacts, SystemRun
+from benchmark.results import Run, SystemRun
 from benchmark.results.store import FINGERPRINT, FINGERPRINT_KIND, SampleKey
 from finetune.systems.base import SystemSpec
 from preprocessing.corpus import Corpus, Utterance
@@ -173,9 +173,7 @@ def describe_run(
         baseline_system=config.baseline_system,
         whole_corpus=corpus.whole,
         code=code_version(),
-        systems=[
-            SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
-        ],
+        systems=[SystemRun(spec.facts(parameters=0, settings={})) for spec in specs],
     )
 
 

@@ -57,15 +57,10 @@ from benchmark.scoring.keywords import Keywords, read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.models.availability import check_checkpoint
-from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
-from finetune.systems.registry import (
-    FAMILIES,
-    check_language_model,
-    check_system_options,
-    device_of,
-    parse_models,
-)
+from finetune.systems.families import FAMILIES, LM_SPELLINGS
+from finetune.systems.registry import check_language_model, check_system_options, device_of, parse_models
 from finetune.systems.search_options import SEARCH_FLAGS, language_model_options
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.folder_lock import only_writer
@@ -399,14 +394,14 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
 
 def _check_search_flags(config: BenchmarkConfig, specs: Sequence[SystemSpec]) -> None:
     """Raises UsageError where a flag of the beam search is set, and no system searches. A user's own class may."""
-    if any(spec.family.endswith(LM_SUFFIX) or spec.family not in FAMILIES for spec in specs):
+    if any(spec.decodes_with_lm or spec.family not in FAMILIES for spec in specs):
         return
     default = BenchmarkConfig()
     for flag in SEARCH_FLAGS:
         if getattr(config, flag) != getattr(default, flag):
-            families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
             raise UsageError(
-                f"--{flag} is used by no system of --models; expected one of {families}: as in wav2vec2+lm=CHECKPOINT"
+                f"--{flag} is used by no system of --models; expected one of {', '.join(LM_SPELLINGS)}: as in "
+                "wav2vec2+lm=CHECKPOINT"
             )
 
 

@@ -191,8 +191,9 @@ def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[st
 
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.beam import BeamSettings
-    from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions
-    from finetune.systems.registry import FAMILIES, load_system, parse_models
+    from finetune.systems.base import LanguageModelOptions, LoadOptions
+    from finetune.systems.families import CTC_FAMILIES
+    from finetune.systems.registry import load_system, parse_models
     from preprocessing.audio import SAMPLE_RATE
     from preprocessing.batching import evenly_spaced
     from preprocessing.corpus import load_waveform, open_corpus
@@ -200,13 +201,13 @@ def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[st
 
     hide_loading_bars()
     spec = parse_models(model)[0]
-    if spec.family + LM_SUFFIX not in FAMILIES:
+    if spec.family not in CTC_FAMILIES:
         raise UsageError(
             f"--model is {model!r}; expected wav2vec2=REF, whisper-ctc=FOLDER or lstm=FOLDER: name a CTC model"
         )
     settings = BeamSettings(beam_width=config.beam_width, beta=WORD_BONUS)
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
-    system = load_system(replace(spec, family=spec.family + LM_SUFFIX), options)
+    system = load_system(replace(spec, decodes_with_lm=True), options)
     count = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances
     utterances = evenly_spaced(open_corpus(config.data or str(DEMO_CORPUS)).utterances, count)
     waveforms = [load_waveform(utterance) for utterance in utterances]

@@ -201,10 +201,10 @@ def _transcribe(
 def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
     from finetune.models.companion_files import trained_on_denoised
-    from finetune.systems.base import LM_SUFFIX, LoadOptions
+    from finetune.systems.base import LoadOptions
     from finetune.systems.facts import SystemOptions
+    from finetune.systems.families import CTC_FAMILIES
     from finetune.systems.registry import (
-        FAMILIES,
         MODEL,
         check_language_model,
         check_options_of,
@@ -216,27 +216,25 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
 
     spec = parse_model(config.model)
     device = device_of(spec.family, config.device)
-    searches = spec.family.endswith(LM_SUFFIX)
     for flag, given in (("lm", config.lm), ("hotwords", config.hotwords)):
-        if given and not searches and f"{spec.family}{LM_SUFFIX}" not in FAMILIES:
+        if given and spec.family not in CTC_FAMILIES:
             raise UsageError(
                 f"--{flag} {config.lm if flag == 'lm' else ' '.join(config.hotwords)} is for CTC models, and "
-                f"{config.model} is of the family {spec.family}; expected "
-                f"{', '.join(name for name in FAMILIES if f'{name}{LM_SUFFIX}' in FAMILIES)}: leave --{flag} out"
+                f"{config.model} is of the family {spec.family}; expected {', '.join(CTC_FAMILIES)}: leave --{flag} out"
             )
-    if config.lm is not None and not searches:
-        spec, searches = replace(spec, family=f"{spec.family}{LM_SUFFIX}"), True
+    if config.lm is not None:
+        spec = replace(spec, decodes_with_lm=True)
     for flag in ("alpha", "beta", "unk_score_offset", "rescore"):
-        if getattr(config, flag) is not None and not searches:
+        if getattr(config, flag) is not None and not spec.decodes_with_lm:
             raise UsageError(
                 f"--{flag} belongs to the beam search with a language model; expected --lm with it: name one"
             )
-    if config.beam_width != TranscribeConfig.beam_width and not searches and not config.hotwords:
+    if config.beam_width != TranscribeConfig.beam_width and not spec.decodes_with_lm and not config.hotwords:
         raise UsageError("--beam_width belongs to a beam search; expected --lm or --hotwords with it: name one")
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
     denoise = trained_on_denoised(spec.checkpoint) if config.denoise is None else config.denoise
     options = LoadOptions(device, config.language, denoise, config.precision, system=system)
-    if searches:
+    if spec.decodes_with_lm:
         options = replace(options, language_model=language_model_options(config))
     elif config.hotwords:
         options = replace(options, search=search_settings(config))

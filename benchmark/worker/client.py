@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmark.dataset import Item
-from benchmark.results import SystemFacts, SystemRun
+from benchmark.results import SystemRun
 from benchmark.worker.protocol import Batch, BatchDone, Loaded, LoadFailed, Reply, Task, TaskFinished, WorkerSetup
 from benchmark.worker.server import serve
 from preprocessing.cli.processes import keeping_ctrl_c
@@ -70,7 +70,7 @@ class SupervisedSystem:
         self.loaded: Loaded | None = None
         self.lost = set(lost)
         spec = setup.spec
-        new = SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice))
+        new = SystemRun(spec.facts(parameters=0, settings={}))
         self._record = new if before is None else replace(before, failure=None)
         self._setup = setup
         self._timeout_seconds = timeout_seconds

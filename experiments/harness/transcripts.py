@@ -124,7 +124,7 @@ def transcribe(
     corpus = [(one.id, one.text, one.duration) for one in utterances]
     gate = SpectralGate() if trained_on_denoised(spec.checkpoint) else None
     audio = [one.used for one in conditions], *(["noise removal"] if gate else [])
-    what = repr((spec.family, weights, corpus, language, *audio))
+    what = repr((spec.written_family, weights, corpus, language, *audio))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{spec.name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.jsonl"
     drop_torn_line(path)

@@ -13,6 +13,7 @@ from typing import ClassVar
 from experiments.harness import trainings
 from experiments.harness.trainings import ROOT, is_finished_run
 from experiments.result_parts.systems import SYSTEMS, SystemUsed
+from finetune.systems.families import spelling
 
 QUICK_UTTERANCES = 3
 LANGUAGE_MODEL = "language_model"  # in a run's folder
@@ -242,7 +243,7 @@ class Measured(Part):
         for one in systems_of(self, folders)[0]:
             checkpoint = reference(one, folders)
             weights = weights_of(one.family, checkpoint) if one.source != "package" else []
-            if one.family.endswith("+lm"):
+            if spelling(one.family).decodes_with_lm:
                 weights += sorted(path for path in (Path(checkpoint) / LANGUAGE_MODEL).iterdir() if path.is_file())
             found[one.name] = " ".join([one.family, checkpoint, *map("=".join, one.options), *map(sha256_of, weights)])
         return found
@@ -304,7 +305,7 @@ def systems_of(part: Measured, folders: Folders) -> tuple[list[SystemUsed], list
 
 def _is_there(system: SystemUsed, run: Path) -> bool:
     """Whether its training has ended, and the run carries a language model where the system decodes with one."""
-    return is_finished_run(run) and (not system.family.endswith("+lm") or (run / LANGUAGE_MODEL).is_dir())
+    return is_finished_run(run) and (not spelling(system.family).decodes_with_lm or (run / LANGUAGE_MODEL).is_dir())
 
 
 def shown(words: Sequence[str], folders: Folders) -> str:

@@ -133,7 +133,7 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
     names: systems that have not changed. Returns those that have records, and did not fail; [] leaves all as it is.
     """
     from benchmark.config import BenchmarkConfig
-    from benchmark.results import RUN, SystemFacts, SystemRun, read_run
+    from benchmark.results import RUN, SystemRun, read_run
     from benchmark.results.store import begin_with_records
     from finetune.systems.registry import parse_models
     from finetune.systems.search_options import SEARCH_FLAGS
@@ -146,7 +146,7 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
     of_systems = {"models", "system_options", *SEARCH_FLAGS}
     settings = {name: value for name, value in before.settings.items() if name not in of_systems}
     settings |= {name: value for name, value in config.settings().items() if name in of_systems}
-    systems = [SystemRun(SystemFacts(one.name, one.family, one.checkpoint, 0)) for one in parse_models(config.models)]
+    systems = [SystemRun(one.facts(parameters=0, settings={})) for one in parse_models(config.models)]
     return begin_with_records(folder, replace(before, settings=settings, systems=systems), names)
 
 

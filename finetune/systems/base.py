@@ -17,7 +17,7 @@ A class of your own is one file, given as `--models package.module:Class` with t
         def text(self, outcome: Any) -> list[str]:
             return [decode(outcome)]
 
-One that belongs to this project gets a line in `finetune.systems.registry.FAMILIES` as well.
+One that belongs to this project gets a line in `finetune.systems.families.FAMILIES` as well.
 """
 
 from abc import ABC, abstractmethod
@@ -31,37 +31,43 @@ import torch
 from torch import Tensor
 
 from finetune.decoding.beam import BeamSettings
+from finetune.systems import families
 from finetune.systems.facts import SystemFacts, SystemOptions
 from finetune.systems.transcript import Transcript
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import UsageError
 
-LM_SUFFIX = "+lm"  # of the name of a family that decodes with a language model
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in families.PRECISIONS}
 
 
 @dataclass(frozen=True, slots=True)
 class SystemSpec:
     """A system as --models names it, resolved but not loaded.
 
-    name: what results and report call it, unique in a run. family: a key of `finetune.systems.registry.FAMILIES`, or
+    name: what results and report call it, unique in a run. family: a key of `finetune.systems.families.FAMILIES`, or
     package.module:Class. checkpoint: a folder, Hub id or size; for a class without one, its own reference.
-    notice: set where a demo checkpoint stands in.
+    notice: set where a demo checkpoint stands in. decodes_with_lm: a CTC model by a beam search with a language model.
     """
 
     name: str
     family: str
     checkpoint: str
     notice: str | None = None
+    decodes_with_lm: bool = False
+
+    @property
+    def written_family(self) -> str:
+        """The family as references and results have it: with +lm where a language model decodes."""
+        return f"{self.family}{families.LM_SUFFIX}" if self.decodes_with_lm else self.family
 
     def facts(self, parameters: int, settings: dict[str, str]) -> SystemFacts:
         """What the report says of the loaded system: these, beside its name, family and checkpoint."""
-        return SystemFacts(self.name, self.family, self.checkpoint, parameters, settings, self.notice)
+        return SystemFacts(self.name, self.written_family, self.checkpoint, parameters, settings, self.notice)
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelOptions:
-    """A language model, and how a family whose name ends in +lm searches with it.
+    """A language model, and how a system that decodes with it searches.
 
     path: an ARPA file or a folder that holds one (`finetune.decoding.language_model_folder`); None: the one that the
     checkpoint carries. as_stored: names of the settings whose values are those stored with the language model, where
@@ -82,8 +88,8 @@ class LoadOptions:
 
     device: "cpu" or "cuda". language: of the speech, such as "de"; None: the model detects it, where it can.
     denoise: noise is removed from waveforms before a system is given them. precision: "auto" or a key of PRECISIONS,
-    for systems that can choose. language_model: for families whose name ends in +lm. system: of this system alone.
-    search: for CTC families whose name does not: a beam search for hot words without a language model; None: greedy.
+    for systems that can choose. language_model: of systems that decode with one. system: of this system alone.
+    search: of CTC systems that do not: a beam search for hot words without a language model; None: greedy.
     """
 
     device: str

@@ -15,7 +15,7 @@ from finetune.decoding.rescoring import RescoringSearch
 from finetune.decoding.search import Search, make_search
 from finetune.language_model.lstm import LstmModel
 from finetune.models.companion_files import profile_of
-from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 
@@ -70,7 +70,7 @@ def ctc_decoding(spec: SystemSpec, options: LoadOptions, vocabulary: Vocabulary)
     Raises InputError for a language model that is missing or does not fit the vocabulary, UsageError for hot words that
     do not.
     """
-    if not spec.family.endswith(LM_SUFFIX):
+    if not spec.decodes_with_lm:
         if options.search is None:
             return CTCDecoding(spec.checkpoint, "greedy CTC, no language model")
         settings = _with_own_hotwords(spec, options.search, vocabulary)

@@ -13,6 +13,7 @@ from finetune.decoding.frame_times import FrameTimes
 from finetune.models.companion_files import profile_of, trained_on_denoised
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
+from finetune.systems.families import CTC_FAMILIES, FAMILIES
 from finetune.systems.registry import device_of, family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from preprocessing.augment.denoise import SpectralGate
     from preprocessing.text import Profile
 
-FAMILIES = ("wav2vec2", "whisper-ctc", "lstm", "onnx", "openvino")
 DEFAULT_PROFILE = "ctc"  # of a model that names none: fitted to its units
 
 
@@ -118,12 +118,12 @@ def family_and_checkpoint(reference: str) -> tuple[str, str]:
     Raises InputError where that cannot be read, or is not of a CTC model.
     """
     family, named, checkpoint = reference.partition("=")
-    if family in ("whisper", "faster-whisper", "pipeline") and named:
+    if named and family in FAMILIES and FAMILIES[family].may_be_whisper:
         raise _no_ctc(reference)
-    if not named or family not in FAMILIES:
+    if not named or family not in CTC_FAMILIES:
         checkpoint = reference
         family = family_of(checkpoint)
-    if family in ("whisper", "faster-whisper"):
+    if family not in CTC_FAMILIES:
         raise _no_ctc(checkpoint)
     return family, checkpoint
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from finetune.models.availability import whisper_cache_file
 from finetune.systems.facts import NOISE_REMOVAL, SystemFacts, WeightsFile
+from finetune.systems.families import FAMILIES, spelling
 from preprocessing.cli.atomic_write import write_text_atomically
 
 WEIGHTS = (
@@ -33,7 +34,6 @@ SIGNED = (
 UNSIGNED = (NOISE_REMOVAL, "off")  # audio as it is needs no mention
 SHORT_HASH = 12  # characters
 MOST_REMEMBERED = 500  # hashes
-ON_THE_HUB = {"wav2vec2", "lstm", "whisper", "whisper-ctc", "pipeline"}  # families whose checkpoint may be a Hub id
 
 
 def identified(facts: SystemFacts) -> SystemFacts:
@@ -64,7 +64,10 @@ def signature(facts: SystemFacts, weights: Sequence[WeightsFile]) -> str:
 
 
 def weights_of(family: str, checkpoint: str) -> list[Path]:
-    """The files that a checkpoint's weights are in; none where they are not on this machine, or there are none."""
+    """The files that a checkpoint's weights are in; none where they are not on this machine, or there are none.
+
+    family: as references and results have it, with or without +lm.
+    """
     found = _local(family, checkpoint)
     if found is None or found.is_file():
         return [] if found is None else [found]
@@ -133,7 +136,8 @@ def _local(family: str, checkpoint: str) -> Path | None:
             from faster_whisper.utils import download_model
 
             return Path(download_model(checkpoint, local_files_only=True))
-        if family.partition("+")[0] in ON_THE_HUB:
+        known = FAMILIES.get(spelling(family).family)
+        if known is not None and known.on_hub:
             return Path(snapshot_download(checkpoint, local_files_only=True))
     except (ImportError, LocalEntryNotFoundError, ValueError):
         return None

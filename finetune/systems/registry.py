@@ -14,82 +14,22 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from finetune.models.availability import check_checkpoint, hub_has, whisper_available
+from finetune.models.availability import check_checkpoint
 from finetune.models.checkpoint_checks import check_no_adapter
-from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
+from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
-from preprocessing.cli.data_folder import DEMO, reference_of
+from finetune.systems.families import ALL_OPTIONS, FAMILIES, LM_SPELLINGS, SPELLINGS, family_in
+from preprocessing.cli.data_folder import reference_of
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, UsageError, UserError, described
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One way to a recogniser.
-
-    system: package.module:Class of the System. default: the published checkpoint that the bare name stands for.
-    stand_in: the demo checkpoint in its place where `is_available(default)` is false. only_checkpoint: set for a family
-    with one checkpoint, which is in its package. options: the fields of SystemOptions that it takes. precisions: the
-    values of --precision that it takes; an exported graph refuses more, by what is in it. on_gpu: false where it
-    computes on the CPU alone.
-    """
-
-    system: str
-    default: str | None = None
-    stand_in: Path | None = None
-    only_checkpoint: str | None = None
-    is_available: Callable[[str], bool] = hub_has
-    options: frozenset[str] = frozenset()
-    precisions: tuple[str, ...] = ("auto",)
-    on_gpu: bool = True
-
-
 OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
 MODEL = "MODEL"  # of commands that take one system without a flag, as their help calls it
-ALL_OPTIONS = frozenset(field.name for field in fields(SystemOptions))
-ALL_PRECISIONS, FLOAT32 = ("auto", *PRECISIONS), ("auto", "float32")
-_WAV2VEC2 = Family(
-    "finetune.systems.wav2vec2:Wav2Vec2System",
-    "facebook/wav2vec2-base-960h",
-    DEMO / "wav2vec2",
-    options=frozenset({"language"}),
-    precisions=ALL_PRECISIONS,
-)
-_LSTM = Family("finetune.systems.lstm:LSTMSystem", precisions=FLOAT32)
-_WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem", precisions=ALL_PRECISIONS)
-_ONNX = Family("finetune.systems.graphs:ONNXSystem", precisions=ALL_PRECISIONS, on_gpu=False)
-_OPENVINO = Family("finetune.systems.graphs:OpenVINOSystem", precisions=ALL_PRECISIONS, on_gpu=False)
-
-FAMILIES = {
-    "wav2vec2": _WAV2VEC2,
-    "whisper": Family(
-        "finetune.systems.whisper:WhisperSystem",
-        "base.en",
-        DEMO / "whisper",
-        is_available=whisper_available,
-        options=ALL_OPTIONS - {"vad_filter", "compute_type"},
-    ),
-    "whisper-ctc": _WHISPER_CTC,
-    "lstm": _LSTM,
-    "onnx": _ONNX,
-    "openvino": _OPENVINO,
-    f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
-    f"whisper-ctc{LM_SUFFIX}": _WHISPER_CTC,
-    f"lstm{LM_SUFFIX}": _LSTM,
-    f"onnx{LM_SUFFIX}": _ONNX,
-    f"openvino{LM_SUFFIX}": _OPENVINO,
-    "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"}), precisions=FLOAT32),
-    "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
-    "pocketsphinx": Family(
-        "finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package", on_gpu=False
-    ),
-    TRANSCRIPTS: Family(""),
-}
 
 
 def parse_models(references: str, flag: str = "--models") -> list[SystemSpec]:
@@ -108,11 +48,11 @@ def parse_models(references: str, flag: str = "--models") -> list[SystemSpec]:
 
 def parse_model(reference: str) -> SystemSpec:
     """The system of one reference of `parse_models`, or of a checkpoint alone: a folder, a Hub id, a size of Whisper or
-    a .pt file. A name of FAMILIES is that family, whatever folder is called so: ./whisper is the folder.
+    a .pt file. A name of SPELLINGS is that family, whatever folder is called so: ./whisper is the folder.
 
     Raises UsageError on an unknown reference, InputError where the checkpoint is no speech recogniser's.
     """
-    is_family = reference in FAMILIES or (reference.partition("=")[0] in FAMILIES and "=" in reference)
+    is_family = reference.partition("=")[0] in SPELLINGS
     is_checkpoint = not is_family and (
         Path(reference).exists() or is_whisper_size(reference) or ("/" in reference and not set("=:,") & set(reference))
     )
@@ -209,7 +149,9 @@ def check_options_of(spec: SystemSpec, options: SystemOptions, prefix: str) -> N
     for key in options.given():
         if key not in taken:
             takes = f"expected {', '.join(sorted(taken))}" if taken else "expected none"
-            raise UsageError(f"{prefix}{key}: the family {spec.family} has no such option; {takes}: leave it out")
+            raise UsageError(
+                f"{prefix}{key}: the family {spec.written_family} has no such option; {takes}: leave it out"
+            )
 
 
 def check_precision(spec: SystemSpec, precision: str) -> None:
@@ -217,10 +159,10 @@ def check_precision(spec: SystemSpec, precision: str) -> None:
     family = FAMILIES.get(spec.family)
     if family is None or precision in family.precisions:
         return
-    able = [name for name, one in FAMILIES.items() if precision in one.precisions and not name.endswith(LM_SUFFIX)]
+    able = [name for name, one in FAMILIES.items() if precision in one.precisions]
     others = f" (the families {', '.join(able)} take {precision})" if able else ""
     raise UsageError(
-        f"--precision is {precision}, which the family {spec.family} does not support; expected "
+        f"--precision is {precision}, which the family {spec.written_family} does not support; expected "
         f"{' or '.join(family.precisions)}{others}: leave it out"
     )
 
@@ -229,10 +171,8 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
     """Raises UsageError where a system needs a language model that neither --lm names nor its checkpoint carries, or
     where no system needs that of --lm. flag: what the user gave the systems as.
     """
-    needing = [spec.name for spec in specs if spec.family.endswith(LM_SUFFIX)]
-    for spec in specs:
-        if language_model is not None or not spec.family.endswith(LM_SUFFIX):
-            continue
+    needing = [spec for spec in specs if spec.decodes_with_lm]
+    for spec in needing if language_model is None else ():
         from finetune.decoding.language_model_folder import find_language_model
 
         if find_language_model(spec.checkpoint) is None:
@@ -242,9 +182,8 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
                 "OUT.arpa`"
             )
     if language_model is not None and not needing:
-        families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
         raise UsageError(
-            f"--lm {language_model} is used by no system of {flag}; expected one of {families}: as in "
+            f"--lm {language_model} is used by no system of {flag}; expected one of {', '.join(LM_SPELLINGS)}: as in "
             "wav2vec2+lm=CHECKPOINT"
         )
     if language_model is not None and not language_model.exists():
@@ -316,7 +255,8 @@ def _with_short_names(specs: Sequence[SystemSpec], flag: str) -> list[SystemSpec
     Raises UsageError where two have the same name all the same.
     """
     depths = [
-        0 if spec.family in FAMILIES and spec.name == f"{spec.family}={spec.checkpoint}" else None for spec in specs
+        0 if spec.family in FAMILIES and spec.name == f"{spec.written_family}={spec.checkpoint}" else None
+        for spec in specs
     ]
     while True:
         names = [
@@ -352,42 +292,42 @@ def _short_name(spec: SystemSpec, parents: int) -> str:
     ]
     last = Path(parts[-1])
     parts[-1] = last.stem if last.suffix in (".pt", ".pth", ".bin", ".safetensors") else last.name
-    if parts[-1] == spec.family and len(parts) > 1:
+    if parts[-1] == spec.written_family and len(parts) > 1:
         parts = parts[:-1]
     label = "/".join(parts[-1 - parents :])
-    return label if label.startswith(f"{spec.family}-") else f"{spec.family} {label}"
+    return label if label.startswith(f"{spec.written_family}-") else f"{spec.written_family} {label}"
 
 
 def _parse_reference(reference: str, flag: str) -> SystemSpec:
     family, named, checkpoint = reference.partition("=")
-    aliased = checkpoint.partition(":")[0]
-    if named and family not in FAMILIES and ":" not in family and aliased in FAMILIES:
+    if family_in(reference) != family:
         return _aliased(reference, family, checkpoint, flag)
     if ":" in family:
         return _own_class(reference, family, checkpoint if named else None, flag)
-    if family not in FAMILIES:
-        near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.5)
+    if family not in SPELLINGS:
+        near = difflib.get_close_matches(family, SPELLINGS, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
         if Path(reference).exists():
             remedy = f"write FAMILY={reference}, such as wav2vec2={reference}"
         raise UsageError(
-            f"{flag}: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {remedy}"
+            f"{flag}: unknown system {family!r}; expected {', '.join(SPELLINGS)} or package.module:Class: {remedy}"
         )
     if not named:
         return _default(family, flag)
-    if FAMILIES[family].only_checkpoint is not None:
+    name, decodes_with_lm = SPELLINGS[family]
+    if FAMILIES[name].only_checkpoint is not None:
         raise UsageError(
             f"{flag}: {reference!r} names a checkpoint, but {family} has only the one in its package; expected "
             f"{family}: leave it out"
         )
     if not checkpoint:
         raise UsageError(f"{flag}: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
-    if aliased in FAMILIES and ":" in checkpoint and not Path(checkpoint).exists():
+    if checkpoint.partition(":")[0] in SPELLINGS and ":" in checkpoint and not Path(checkpoint).exists():
         raise UsageError(
             f"{flag}: {reference!r} gives a system the name {family!r}, which is a family's; expected a name of "
             f"your own before {checkpoint}, such as my-{family}: rename it"
         )
-    return SystemSpec(reference, family, checkpoint)
+    return SystemSpec(reference, name, checkpoint, decodes_with_lm=decodes_with_lm)
 
 
 def _aliased(reference: str, name: str, aliased: str, flag: str) -> SystemSpec:
@@ -412,20 +352,22 @@ def _own_class(reference: str, family: str, checkpoint: str | None, flag: str) -
     return SystemSpec(reference, family, reference if checkpoint is None else checkpoint)
 
 
-def _default(name: str, flag: str) -> SystemSpec:
+def _default(written: str, flag: str) -> SystemSpec:
     """A family's published default, or the embedded demo under its own name where the default is not available."""
+    name, decodes_with_lm = SPELLINGS[written]
     family = FAMILIES[name]
     if family.only_checkpoint is not None:
-        return SystemSpec(name, name, family.only_checkpoint)
+        return SystemSpec(written, name, family.only_checkpoint)
     if family.default is None or family.stand_in is None:
         raise UsageError(
-            f"{flag}: {name} has no published default; expected {name}=FOLDER or a Hub id: name a run, as in "
-            f"{name}=runs/{name}"
+            f"{flag}: {written} has no published default; expected {written}=FOLDER or a Hub id: name a run, as in "
+            f"{written}=runs/{written}"
         )
     if family.is_available(family.default):
-        return SystemSpec(name, name, family.default)
+        return SystemSpec(written, name, family.default, decodes_with_lm=decodes_with_lm)
     notice = (
-        f"{name}: {family.default} is neither cached nor reachable, so the embedded demo checkpoint replaces it as "
-        f"{name}-demo. It is tiny and was trained on synthetic speech: its figures say nothing about {family.default}."
+        f"{written}: {family.default} is neither cached nor reachable, so the embedded demo checkpoint replaces it as "
+        f"{written}-demo. It is tiny and was trained on synthetic speech: its figures say nothing about "
+        f"{family.default}."
     )
-    return SystemSpec(f"{name}-demo", name, reference_of(family.stand_in), notice)
+    return SystemSpec(f"{written}-demo", name, reference_of(family.stand_in), notice, decodes_with_lm)

@@ -16,7 +16,7 @@ from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.decoding.language_model_folder import require_language_model
 from finetune.language_model.lstm import DESCRIPTION, WEIGHTS
 from finetune.models.companion_files import profile_of
-from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.identity import settings_of, weights_state
 
 
@@ -25,14 +25,13 @@ def made_with(spec: SystemSpec, options: LoadOptions, chosen: Mapping[str, Any])
 
     chosen: these, by name. Raises InputError where a language model is missing or damaged.
     """
-    family = spec.family.removesuffix(LM_SUFFIX)
     searches = options.language_model is not None or options.search is not None
     calibration = Path(spec.checkpoint) / (CALIBRATION_OF_SEARCH if searches else CALIBRATION)
     parts = [
-        spec.family,
+        spec.written_family,
         [options.language, options.denoise, options.precision, options.system.given()],
-        weights_state(family, spec.checkpoint),
-        [_by_content(path) for path in settings_of(family, spec.checkpoint)],
+        weights_state(spec.family, spec.checkpoint),
+        [_by_content(path) for path in settings_of(spec.family, spec.checkpoint)],
         _by_content(calibration) if calibration.is_file() else None,
         None if options.language_model is None else list(_language_model(spec, options.language_model)),
         None if options.search is None else asdict(options.search),

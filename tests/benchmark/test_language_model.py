@@ -94,6 +94,16 @@ def test_the_command_begins_with_the_search_as_it_is() -> None:
     assert given.as_stored == ("beta", "unk_score_offset")
 
 
+def test_only_systems_that_search_make_its_options_part_of_a_run() -> None:
+    """Not a path that has the letters of the suffix."""
+    for models, searches in (
+        ("wav2vec2=runs/a+lm,whisper", False),
+        ("whisper, wav2vec2+lm=runs/a", True),
+        ("mine=lstm+lm:runs/a", True),
+    ):
+        assert ("beam_width" in BenchmarkConfig(models=models).settings()) == searches
+
+
 def test_a_checkpoint_carries_its_language_model(commands_lm: Path, tmp_path: Path) -> None:
     """With the values stored there, where none are given."""
     run = tmp_path / "run"

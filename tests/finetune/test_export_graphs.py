@@ -243,7 +243,7 @@ def test_commands_run_an_exported_graph_on_the_cpu_unless_a_gpu_is_asked_for(
     assert resolve(TranscribeConfig(str(group[1]), []))[1].device == "cpu"
     assert resolve(TranscribeConfig(str(group[1]), [], device="cuda"))[1].device == "cuda"
     assert resolve(TranscribeConfig(str(group[0]), []))[1].device == "cuda"
-    assert [device_of(family, "auto") for family in ("onnx", "openvino+lm", "whisper", "own:Class")] == [
+    assert [device_of(family, "auto") for family in ("onnx", "openvino", "whisper", "own:Class")] == [
         *("cpu", "cpu", "cuda", "cuda")
     ]
 

@@ -139,6 +139,10 @@ def test_whisper_is_refused_by_name(tmp_path) -> None:
     for reference in ("whisper=base", "base.en", str(tmp_path / "tiny.pt"), str(tmp_path)):
         with pytest.raises(InputError, match="is a Whisper, whose decoder has no frame-level posteriors"):
             load_ctc(reference)
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "config.json").write_text('{"model_type": "whisper"}')
+    with pytest.raises(InputError, match="is a Whisper, whose decoder has no frame-level posteriors"):
+        load_ctc(str(tmp_path / "whisper"))
 
 
 def test_logits_that_are_not_numbers_are_one_sentence(saved_models: dict[str, str]) -> None:

@@ -16,7 +16,8 @@ from finetune.language_model.lstm import LstmModel, LstmShape
 from finetune.language_model.ngram import write_arpa
 from finetune.systems.base import PRECISIONS
 from finetune.systems.ctc_model import load_ctc
-from finetune.systems.registry import FAMILIES, check_precision, load_system, parse_model, parse_models
+from finetune.systems.families import FAMILIES, SPELLINGS
+from finetune.systems.registry import check_precision, load_system, parse_model, parse_models
 from finetune.transcribe import TranscribeConfig, main, resolve
 from preprocessing import audio
 from preprocessing.cli import notes
@@ -203,11 +204,11 @@ def test_what_is_refused_is_named_as_it_was_typed(words: list[object], message: 
 
 def test_a_precision_is_taken_or_refused_by_every_family() -> None:
     """As docs/systems.md has them: what computes in float32 alone takes that, and what chooses for itself only auto."""
-    chosen = {name for name in FAMILIES if name.startswith(("wav2vec2", "whisper-ctc", "onnx", "openvino"))}
-    float32 = {name for name in FAMILIES if name.startswith(("lstm", "pipeline"))}
-    assert {"whisper", "faster-whisper", "pocketsphinx", "transcripts"} == set(FAMILIES) - chosen - float32
-    for name, family in FAMILIES.items():
-        (spec,) = parse_models(name if family.only_checkpoint else f"{name}=x")
+    chosen = {name for name in SPELLINGS if name.startswith(("wav2vec2", "whisper-ctc", "onnx", "openvino"))}
+    float32 = {name for name in SPELLINGS if name.startswith(("lstm", "pipeline"))}
+    assert {"whisper", "faster-whisper", "pocketsphinx", "transcripts"} == set(SPELLINGS) - chosen - float32
+    for name, (family, _) in SPELLINGS.items():
+        (spec,) = parse_models(name if FAMILIES[family].only_checkpoint else f"{name}=x")
         check_precision(spec, "auto")
         for precision in PRECISIONS:
             if name in chosen or (name in float32 and precision == "float32"):

@@ -177,6 +177,9 @@ def test_a_system_is_called_what_the_user_calls_it() -> None:
         ("mine", "wav2vec2", "runs/a:b=c"),
         ("sphinx", "pocketsphinx", "en-us, in the package"),
     ]
+    (spec,) = parse_models("mine=lstm+lm:runs/a")
+    assert (spec.name, spec.family, spec.decodes_with_lm) == ("mine", "lstm", True)
+    assert spec.facts(0, {}).family == "lstm+lm"  # as results of any age have it
     with pytest.raises(UsageError, match="names mine twice"):
         parse_models("mine=whisper:a.pt,mine=lstm:b")
     with pytest.raises(UsageError, match=r"the name 'a\|b'"):
