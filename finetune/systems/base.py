@@ -119,6 +119,7 @@ class System(ABC):
     always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own. longest_piece_seconds:
     what `finetune.transcribe` gives it at once of a longer recording, which bounds its memory and, where a system gives
     no words, the length of a segment. takes_language: whether the language of its options changes what it writes.
+    assumed_language: set by `in_language` alone.
     may_end_at_pause: whether it may end the text of a recording of up to 30 s at a pause, as a Whisper does, which
     writes no times there.
     """
@@ -129,6 +130,7 @@ class System(ABC):
     longest_piece_seconds: float = 30.0
     takes_language: bool = True
     may_end_at_pause: bool = False
+    assumed_language: str | None = None
 
     @abstractmethod
     def features(self, waveforms: Sequence[Tensor]) -> Any:
@@ -165,8 +167,14 @@ class System(ABC):
     def in_language(self, language: str | None) -> Iterator[None]:
         """Within it, a system that detects languages takes this one, a code such as "de", for that of its recordings:
         so the parts of one long recording have the language of the first. None: it detects them.
+
+        A system does so by reading `assumed_language`.
         """
-        yield
+        before, self.assumed_language = self.assumed_language, language
+        try:
+            yield
+        finally:
+            self.assumed_language = before
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Whisper through faster-whisper (CTranslate2), decoded as openai-whisper is (`whisper_decoding.py`)."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -97,8 +96,9 @@ class FasterWhisperSystem(System):
     def _segments(self, waveform: Tensor, *, words: bool) -> tuple[Any, Any]:
         """faster-whisper's segments, which are computed as they are iterated over, and its TranscriptionInfo."""
         seconds = len(waveform) / self._model.feature_extractor.sampling_rate
+        options = self._options | {"language": self._options["language"] or self.assumed_language}
         found: tuple[Any, Any] = self._model.transcribe(
-            waveform.numpy(), without_timestamps=seconds <= WINDOW_SECONDS, word_timestamps=words, **self._options
+            waveform.numpy(), without_timestamps=seconds <= WINDOW_SECONDS, word_timestamps=words, **options
         )
         return found
 
@@ -134,16 +134,6 @@ class FasterWhisperSystem(System):
             spoken = [word for segment in segments for word in segment.words or ()]
             return [Transcript.of_words(text, spoken, info.language)]
         return [Transcript(text, fitted(segments), info.language)]
-
-    @contextmanager
-    def in_language(self, language: str | None) -> Iterator[None]:
-        """See `System.in_language`."""
-        before = self._options
-        self._options = {**before, "language": before["language"] or language}
-        try:
-            yield
-        finally:
-            self._options = before
 
 
 def _word(word: Any, latest: float) -> Word:

@@ -4,8 +4,7 @@ Features, padding and chunking are the pipeline's; the waveform and greedy decod
 all of a Whisper's recording.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -109,7 +108,7 @@ class PipelineSystem(System):
         trained = language_of(spec.checkpoint)
         self._language = language or (trained if trained in codes.values() else None)
         if self._language is not None:
-            self._greedy |= {"language": self._language, "task": "transcribe"}
+            self._greedy |= _transcribing_in(self._language)
         detect = model.detect_language
 
         def noting(*inputs: Any, **options: Any) -> Tensor:
@@ -129,16 +128,20 @@ class PipelineSystem(System):
         long_enough = [index for index, waveform in enumerate(features) if len(waveform) >= self._shortest]
         inputs = [{"raw": features[index].copy(), "sampling_rate": SAMPLE_RATE} for index in long_enough]
         seconds = max((len(features[index]) for index in long_enough), default=0) / SAMPLE_RATE
-        options: dict[str, Any] = {"generate_kwargs": self._greedy} if self._generates else {}
+        language, greedy = self._language, self._greedy
+        if self._is_whisper and language is None and self.assumed_language is not None:
+            language = self.assumed_language
+            greedy = greedy | _transcribing_in(language)
+        options: dict[str, Any] = {"generate_kwargs": greedy} if self._generates else {}
         if self._generates and seconds > WINDOW_SECONDS:
             options |= {"return_timestamps": True}
         if not self._generates and seconds > WHOLE_SECONDS:
             options |= {"chunk_length_s": CHUNK_SECONDS, "stride_length_s": STRIDE_SECONDS}
         self._detected = []
         found = self._recognise(inputs, batch_size=max(len(inputs), 1), **options) if inputs else []
-        languages = self._detected or [self._language] * len(inputs)
-        for index, one, language in zip(long_enough, found, languages, strict=True):
-            outcomes[index] = one | {"language": language}
+        languages = self._detected or [language] * len(inputs)
+        for index, one, own in zip(long_enough, found, languages, strict=True):
+            outcomes[index] = one | {"language": own}
         return outcomes
 
     def text(self, outcome: Any) -> list[str]:
@@ -153,18 +156,10 @@ class PipelineSystem(System):
         found = self.forward(self.features(waveforms))
         return [_transcript(one, len(waveform) / SAMPLE_RATE) for one, waveform in zip(found, waveforms, strict=True)]
 
-    @contextmanager
-    def in_language(self, language: str | None) -> Iterator[None]:
-        """See `System.in_language`."""
-        if not self._is_whisper or self._language is not None or language is None:
-            yield
-            return
-        before = self._greedy
-        self._greedy, self._language = {**before, "language": language, "task": "transcribe"}, language
-        try:
-            yield
-        finally:
-            self._greedy, self._language = before, None
+
+def _transcribing_in(language: str) -> dict[str, str]:
+    """What a Whisper's generate is given for recordings in a language."""
+    return {"language": language, "task": "transcribe"}
 
 
 def _transcript(found: Mapping[str, Any], seconds: float) -> Transcript:

@@ -72,7 +72,6 @@ class WhisperSystem(System):
         self._at_once = 1 if several else WINDOWS_AT_ONCE["cuda" if self._fp16 else "cpu"]
         self.batched = self._in_windows and not several
         self._shared: dict[str, Any] = {  # by whisper.decode and whisper.transcribe
-            "language": decoding.language,
             "beam_size": decoding.beam_size if decoding.beam_size > 1 else None,
             "best_of": BEST_OF if max(decoding.temperatures) > 0 else None,
             "fp16": self._fp16,
@@ -117,6 +116,7 @@ class WhisperSystem(System):
             temperature=self._decoding.temperatures[0],
             prompt=self._decoding.initial_prompt,
             without_timestamps=True,
+            language=self._language,
             **self._shared,
         )
         for first in range(0, len(windows), self._at_once):
@@ -135,10 +135,16 @@ class WhisperSystem(System):
             waveform,
             without_timestamps=len(waveform) <= N_SAMPLES,
             verbose=None,
+            language=self._language,
             **self._shared,
             **self._long_form,
         )
         return outcome
+
+    @property
+    def _language(self) -> str | None:
+        """None where it is detected in each recording."""
+        return self._decoding.language or self.assumed_language
 
     def text(self, outcome: Any) -> list[str]:
         """The hypotheses without outer blanks."""
@@ -176,16 +182,6 @@ class WhisperSystem(System):
                 if advance is not None:
                     advance(len(waveform) / SAMPLE_RATE)
         return transcripts
-
-    @contextmanager
-    def in_language(self, language: str | None) -> Iterator[None]:
-        """See `System.in_language`."""
-        before = self._shared
-        self._shared = {**before, "language": before["language"] or language}
-        try:
-            yield
-        finally:
-            self._shared = before
 
     def _of_long(self, waveform: Tensor, *, words: bool) -> Transcript:
         """The transcript of a recording that is for `whisper.transcribe`."""
