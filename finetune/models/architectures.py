@@ -127,3 +127,8 @@ def latent_frames(model: Any, architecture: Architecture, n_samples: Tensor) -> 
 
 def _log_mel_frames(n_samples: Tensor) -> Tensor:
     return torch.tensor([log_mel_frames(n) for n in n_samples.tolist()], dtype=torch.long)
+
+
+def register_own_models() -> None:
+    """This project's own architectures are known to transformers' AutoConfig and AutoModelForCTC afterwards."""
+    from finetune.models import lstm_ctc, whisper_ctc_model  # noqa: F401  (they register as they are imported)

@@ -38,6 +38,8 @@ from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import UsageError
 
 PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in families.PRECISIONS}
+WINDOW_SECONDS = 30.0  # of a Whisper
+LONGEST_PIECE_SECONDS = 1800.0  # of systems that take any length: a Whisper's log-mel of an hour has 0.6 GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,8 @@ class System(ABC):
 
     facts: SystemFacts
     batched: bool = False
-    longest_in_batch_seconds: float = 30.0
-    longest_piece_seconds: float = 30.0
+    longest_in_batch_seconds: float = WINDOW_SECONDS
+    longest_piece_seconds: float = WINDOW_SECONDS
     takes_language: bool = True
     may_end_at_pause: bool = False
     assumed_language: str | None = None

@@ -16,14 +16,12 @@ from finetune.decoding.alignment import Alignment, align_greedy, align_labels
 from finetune.decoding.confidence import word_confidences
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
-from finetune.systems.base import System
+from finetune.systems.base import LONGEST_PIECE_SECONDS, System
 from finetune.systems.ctc_decoding import CTCDecoding
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
-
-LONGEST_PIECE_SECONDS = 1800.0
 
 Advance = Callable[[float], None]
 NO_FRAMES = torch.empty(0, dtype=torch.long)
@@ -36,7 +34,6 @@ class CTCSystem(System):
     """
 
     batched = True
-    longest_in_batch_seconds = 30.0
     longest_piece_seconds = LONGEST_PIECE_SECONDS
     takes_language = False
     language: str | None = None

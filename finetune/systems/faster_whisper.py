@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LONGEST_PIECE_SECONDS, WINDOW_SECONDS, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript, Word, fitted
-from finetune.systems.whisper import LONGEST_PIECE_SECONDS
-from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
+from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, install_extra

@@ -92,11 +92,11 @@ def _long_form(folder: Path, family: str) -> LongForm:
     """How the graph computes long recordings, by the configuration beside it."""
     from transformers import AutoConfig
 
-    import finetune.models.lstm_ctc
-    import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
+    from finetune.models.architectures import register_own_models
 
     if family == "lstm":
         return LongForm()
+    register_own_models()
     try:
         return long_form(AutoConfig.from_pretrained(folder))
     except (OSError, ValueError) as error:

@@ -11,26 +11,23 @@ import torch
 from torch import Tensor
 
 from finetune.models.checkpoint_checks import checked_loading
+from finetune.models.frame_geometry import WHOLE_SECONDS
 from finetune.models.language_adapters import adapter_of, check_own_language
 from finetune.models.whisper_formats import complete_generation
-from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LONGEST_PIECE_SECONDS, WINDOW_SECONDS, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript
 from finetune.systems.whisper_decoding import language_of
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError
 
-WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
-WHOLE_SECONDS = 60.0  # of a CTC model; a longer recording is cut into chunks
-CHUNK_SECONDS, STRIDE_SECONDS = 20.0, 2.0
-LONGEST_PIECE_SECONDS = 1800.0  # of Whisper, whose features of the whole recording are held
+CHUNK_LENGTH_SECONDS, STRIDE_SECONDS = 20.0, 2.0  # of a CTC model's chunk, and of that on both sides: context
 
 
 class PipelineSystem(System):
     """A transformers pipeline in float32, greedy, given whole batches."""
 
     batched = True
-    longest_in_batch_seconds = WINDOW_SECONDS
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         from transformers import pipeline
@@ -80,7 +77,7 @@ class PipelineSystem(System):
                 "batch": "padded, as the pipeline does it",
                 "long recordings": f"over {WINDOW_SECONDS:g} s with timestamps"
                 if self._generates
-                else f"over {WHOLE_SECONDS:g} s in chunks of {CHUNK_SECONDS:g} s, stride {STRIDE_SECONDS:g} s",
+                else f"over {WHOLE_SECONDS:g} s in chunks of {CHUNK_LENGTH_SECONDS:g} s, stride {STRIDE_SECONDS:g} s",
             },
         )
 
@@ -133,10 +130,10 @@ class PipelineSystem(System):
             language = self.assumed_language
             greedy = greedy | _transcribing_in(language)
         options: dict[str, Any] = {"generate_kwargs": greedy} if self._generates else {}
-        if self._generates and seconds > WINDOW_SECONDS:
+        if self._generates and seconds > WINDOW_SECONDS:  # a Whisper puts windows together again by timestamps
             options |= {"return_timestamps": True}
         if not self._generates and seconds > WHOLE_SECONDS:
-            options |= {"chunk_length_s": CHUNK_SECONDS, "stride_length_s": STRIDE_SECONDS}
+            options |= {"chunk_length_s": CHUNK_LENGTH_SECONDS, "stride_length_s": STRIDE_SECONDS}
         self._detected = []
         found = self._recognise(inputs, batch_size=max(len(inputs), 1), **options) if inputs else []
         languages = self._detected or [language] * len(inputs)

@@ -89,9 +89,9 @@ def family_of(checkpoint: str) -> str:
     from transformers import AutoConfig
     from transformers.models.auto import modeling_auto
 
-    import finetune.models.lstm_ctc
-    import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
+    from finetune.models.architectures import register_own_models
 
+    register_own_models()
     try:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:

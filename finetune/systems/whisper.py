@@ -24,7 +24,7 @@ from whisper import timing
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
 from finetune.models.whisper_formats import load_model
-from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LONGEST_PIECE_SECONDS, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript, Word, fitted
 from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
@@ -33,7 +33,6 @@ from preprocessing.features import LogMel
 
 SIZES = {(384, 4): "tiny", (512, 6): "base", (768, 12): "small", (1024, 24): "medium", (1280, 32): "large"}
 N_SAMPLES = whisper.audio.N_SAMPLES  # of a window
-LONGEST_PIECE_SECONDS = 1800.0  # whisper.transcribe holds the spectrum of the whole recording: 0.6 GB an hour
 MIN_FRAMES = 2  # of a log-mel that words are aligned with: the encoder makes one frame of two
 WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 32}  # a window costs its 30 s however short what it holds
 
@@ -57,7 +56,6 @@ class WhisperSystem(System):
     """openai-whisper: fp16 on a GPU, float32 on a CPU; without timestamps up to 30 s."""
 
     batched = True
-    longest_in_batch_seconds = 30.0
     longest_piece_seconds = LONGEST_PIECE_SECONDS
     may_end_at_pause = True
 

@@ -11,11 +11,10 @@ from typing import Any
 from whisper.tokenizer import TO_LANGUAGE_CODE
 
 from finetune.models.companion_files import generation_language
-from finetune.systems.base import SystemSpec
+from finetune.systems.base import WINDOW_SECONDS, SystemSpec
 from finetune.systems.facts import SystemOptions
 from preprocessing.errors import InputError
 
-WINDOW_SECONDS = 30.0
 BEST_OF = 5  # samples above temperature 0, as in Whisper's own command
 FALLBACK = {"compression_ratio_threshold": 2.4, "logprob_threshold": -1.0, "no_speech_threshold": 0.6}  # Whisper's own
 NO_FALLBACK = dict.fromkeys(FALLBACK)
