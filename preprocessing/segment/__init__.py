@@ -10,7 +10,6 @@ from preprocessing.segment.chunks import (
     Chunking,
     chunk_stream,
     chunks,
-    frames_in_chunks,
     keep,
     pad_or_trim,
 )
@@ -22,7 +21,6 @@ __all__ = [
     "FrameGrid",
     "chunk_stream",
     "chunks",
-    "frames_in_chunks",
     "keep",
     "pad_or_trim",
 ]

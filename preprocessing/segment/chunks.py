@@ -8,9 +8,8 @@ where the context covers their receptive field; other models nearly. `preprocess
 pauses instead.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from preprocessing.frames import WAV2VEC2_GRID, FrameGrid
@@ -131,44 +130,6 @@ def _appended(held: "Tensor | None", blocks: "Sequence[Tensor]") -> "Tensor":
 
     whole = [*([] if held is None else [held]), *blocks]
     return whole[0] if len(whole) == 1 else torch.cat(whole)
-
-
-def frames_in_chunks(
-    inputs: "Tensor",
-    chunking: Chunking,
-    compute: "Callable[[list[Tensor]], Sequence[Tensor] | Tensor]",
-    *,
-    batch_size: int = 1,
-    advance: Callable[[float], None] | None = None,
-) -> "Tensor":
-    """A recording's frames [frames, ...], joined from those of its chunks, so that one batch of them exists at a time.
-
-    inputs: [samples, ...]. compute: the frames [frames, ...] of each of up to batch_size equally long chunks, as a
-    sequence or stacked.
-    advance: called with the seconds kept since the last call. Raises ValueError for no samples, and when a chunk has
-    another number of frames than the grid gives it.
-    """
-    import torch
-
-    from preprocessing.audio import SAMPLE_RATE
-
-    kept: list[Tensor] = []
-    for batch in _equal_length_batches(chunks(len(inputs), chunking), batch_size):
-        frames = compute([inputs[chunk.start : chunk.stop] for chunk in batch])
-        kept += [keep(own, chunk, chunking.grid) for own, chunk in zip(frames, batch, strict=True)]
-        if advance is not None:
-            advance((batch[-1].keep_stop - batch[0].keep_start) / SAMPLE_RATE)
-    if not kept:
-        raise ValueError("no samples; expected those of one chunk or more")
-    return torch.cat(kept)
-
-
-def _equal_length_batches(planned: Sequence[Chunk], batch_size: int) -> Iterator[list[Chunk]]:
-    """Batches of neighbouring chunks that need no padding."""
-    for _, neighbours in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
-        row = list(neighbours)
-        for first in range(0, len(row), batch_size):
-            yield row[first : first + batch_size]
 
 
 def keep(part: "Tensor", chunk: Chunk, grid: FrameGrid = WAV2VEC2_GRID) -> "Tensor":

@@ -13,10 +13,11 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from finetune.systems import wav2vec2
 from finetune.systems.base import PRECISIONS, LoadOptions, SystemSpec, resolve_precision
-from finetune.systems.ctc_pieces import optimal_batches
+from finetune.systems.ctc_pieces import Batching, Piece, optimal_batches
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
+from preprocessing.segment import Chunk, Chunking, chunks
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 from tests.finetune.test_padding_invariance import KINDS, SMALL, plain_model
@@ -115,6 +116,27 @@ def test_batches_hold_everything_once() -> None:
     assert sorted(index for batch in batches for index in batch) == list(range(200))
     assert all(max(lengths[i] for i in batch) * len(batch) <= 3000 for batch in batches)
     assert wav2vec2.Wav2Vec2System.batched
+
+
+@pytest.mark.parametrize("chunks_at_once", [None, 3])
+def test_chunks_are_passes_of_their_own_or_share_those_of_recordings(chunks_at_once: int | None) -> None:
+    chunking = Chunking(keep=16_000, context=3_200)
+    planned = [
+        *((0, chunk) for chunk in chunks(70_000, chunking)),
+        (1, Chunk(0, 15_000, 0, 15_000)),
+        *((2, chunk) for chunk in chunks(90_000, chunking)),
+    ]
+    pieces = [Piece(place, chunk, torch.empty(0), chunk.stop - chunk.start) for place, chunk in planned]
+    batches = Batching(chunks_at_once=chunks_at_once).batches(pieces)
+    assert sorted(place for batch in batches for place in batch) == list(range(len(pieces)))
+    assert sum(one.kept_seconds for one in pieces) == pytest.approx(175_000 / 16_000)
+    assert [one.recording for one in pieces if one.is_whole] == [1]
+    of_several = [batch for batch in batches if len({pieces[place].recording for place in batch}) > 1]
+    if chunks_at_once is None:
+        assert of_several
+        return
+    assert not of_several and max(map(len, batches)) == 3
+    assert all(len({pieces[place].length for place in batch}) == 1 for batch in batches)
 
 
 @given(st.lists(st.integers(1, 50), max_size=8), st.integers(0, 60), st.integers(1, 120))
