@@ -15,6 +15,7 @@ deterministic, so two runs agree only closely.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -75,9 +76,14 @@ class LSTMConfig(PreTrainedConfig):  # type: ignore[misc]
 
     def validate_sizes(self) -> None:
         """Raises ValueError on a size below 1; `strict` calls it on every new configuration."""
-        for name in ("n_mels", "n_mfcc", "conv_channels", "hidden_size", "num_layers", "vocab_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more: raise it")
+        check_sizes(self, ("n_mels", "n_mfcc", "conv_channels", "hidden_size", "num_layers", "vocab_size"))
+
+
+def check_sizes(config: PreTrainedConfig, names: Sequence[str]) -> None:
+    """Raises ValueError naming the first of these sizes of a configuration that is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} is {getattr(config, name)}; expected 1 or more: raise it")
 
 
 def make_extractor(config: LSTMConfig) -> FeatureExtractor:

@@ -19,7 +19,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from finetune.models.lstm_ctc import BidirectionalLayer, init_lstm, mirror_of, valid_samples
+from finetune.models.lstm_ctc import BidirectionalLayer, check_sizes, init_lstm, mirror_of, valid_samples
 from finetune.models.regularisation import use_bit_dropout, use_bit_dropout_in_blocks
 from preprocessing.features import Features, LogMel
 
@@ -54,10 +54,13 @@ class WhisperCTCConfig(PreTrainedConfig):  # type: ignore[misc]
 
     def validate_sizes(self) -> None:
         """Raises ValueError on a size below 1, or more mixed layers than the encoder has."""
-        for name in ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
-                     "max_source_positions", "mixed_layers", "head_layers", "head_size", "vocab_size"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more: raise it")
+        check_sizes(
+            self,
+            (
+                *("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"),
+                *("max_source_positions", "mixed_layers", "head_layers", "head_size", "vocab_size"),
+            ),
+        )
         if self.mixed_layers > self.encoder_layers:
             raise ValueError(
                 f"mixed_layers is {self.mixed_layers} and encoder_layers {self.encoder_layers}; expected at most "
