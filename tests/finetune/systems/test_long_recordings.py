@@ -116,6 +116,12 @@ def test_the_settings_say_how(system: Wav2Vec2System) -> None:
     )
 
 
+def test_every_long_form_has_one_description() -> None:
+    of_whisper = Chunking(24 * RATE, 3 * RATE)
+    assert LongForm(of_whisper, 30 * RATE).description == "over 30 s: chunks of 24 s with 3 s of context either side"
+    assert (LongForm().description, LongForm(None, 300 * RATE).description) == ("whole", "whole, up to 300 s")
+
+
 def test_a_model_that_cannot_be_joined_refuses_long_recordings(
     system: Wav2Vec2System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
