@@ -167,7 +167,7 @@ def test_a_folder_without_noise(tmp_path: Path) -> None:
         parse_conditions("noise:10", seed=0, noise=tmp_path, rooms=None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(sorted(named("all"))),
     n_samples=st.integers(1, 5000),

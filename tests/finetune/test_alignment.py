@@ -76,7 +76,7 @@ def paths(n_frames: int, labels: list[int]) -> Iterator[list[int]]:
     yield from after([1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_path_is_the_best_of_all_by_brute_force(data: st.DataObject) -> None:
     n_frames = data.draw(st.integers(1, 6))

@@ -152,7 +152,7 @@ MODELS = {
 }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.sampled_from(sorted(MODELS)),
     st.booleans(),
@@ -202,7 +202,7 @@ def test_compiled_as_in_python(
     same([compiled.decode(log_probs)], [PythonBeamSearch(vocabulary, model, options).decode(log_probs)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from("abcd"), max_size=7), min_size=1, max_size=12),
     st.integers(1, 5),
@@ -242,7 +242,7 @@ def test_flat_arrays_of_a_file_that_lacks_contexts(tmp_path: Path) -> None:
         np.testing.assert_allclose(own, expected, rtol=1e-5, equal_nan=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 30), st.integers(0, 10**6), st.integers(1, 8))
 def test_any_width_ends_in_texts_with_their_probability(n_frames: int, seed: int, width: int) -> None:
     """What is pruned can only be missing from a sum."""

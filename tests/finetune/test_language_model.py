@@ -27,7 +27,7 @@ def mass(model: NgramModel, state: tuple[str, ...]) -> float:
     return sum(math.exp(model.score(state, word)[0]) for word in words)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SENTENCES, st.integers(1, 4), st.integers(1, 3))
 def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int, min_count: int) -> None:
     """After every context, met or not, whatever was left out."""

@@ -76,7 +76,7 @@ def test_every_kind_of_error_is_counted_as_jiwer_counts_it(reference: str, hypot
     assert character_distance(reference, hypothesis) == (characters.errors, characters.reference_length)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
 def test_the_evaluate_metric_counts_as_the_sum_of_single_utterances(pairs: list[tuple[str, str]]) -> None:
     words = sum((word_errors(*pair) for pair in pairs), ErrorCounts())

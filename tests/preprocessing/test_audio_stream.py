@@ -30,7 +30,7 @@ def test_blocks_join_to_load(name: str) -> None:
     assert torch.equal(cut, audio.load(content, start=0.21, stop=0.93))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(4_000, 192_000), st.integers(1, 30_000), st.floats(0.001, 1.0))
 def test_any_rate_length_and_block(rate: int, n_samples: int, block_seconds: float) -> None:
     import io

@@ -205,7 +205,7 @@ def chains(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [{"name": name} | entries[name]() for name in draw(st.lists(st.sampled_from(sorted(entries)), max_size=4))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(chains(), st.integers(1, 3000), st.sampled_from(["silence", "noise", "square", "click"]), st.integers(0, 99))
 def test_any_chain_gives_finite_samples_on_the_grid_as_many_as_the_formula_says(
     entries: list[dict[str, Any]], n_samples: int, kind: str, seed: int

@@ -26,7 +26,7 @@ def epochs(batches: BufferedBatches[Item], count: int) -> list[tuple[int, list[I
     return list(takewhile(lambda entry: entry[0] < count, batches.stream()))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(DURATIONS, st.integers(1, 70), st.integers(0, 3))
 def test_each_item_once_an_epoch_under_the_cap(durations: list[float], buffer: int, seed: int) -> None:
     told = epochs(over(durations, buffer, seed), 2)
@@ -36,7 +36,7 @@ def test_each_item_once_an_epoch_under_the_cap(durations: list[float], buffer: i
     assert all(len(batch) * max(seconds for _, seconds in batch) <= 40.0 for _, batch in told)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(DURATIONS, st.integers(1, 20), st.integers(0, 30))
 def test_going_on_from_anywhere_is_never_having_stopped(durations: list[float], buffer: int, start: int) -> None:
     whole = list(islice(over(durations, buffer, 7).stream(), start + 5))

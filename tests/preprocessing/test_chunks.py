@@ -49,7 +49,7 @@ def joined_frames(waveform: Tensor, chunking: Chunking, model: Callable[[Tensor]
     ])  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(LENGTHS, CHUNKINGS)
 def test_nothing_is_lost_or_doubled(n_samples: int, chunking: Chunking) -> None:
     planned = chunks(n_samples, chunking)
@@ -68,7 +68,7 @@ def test_nothing_is_lost_or_doubled(n_samples: int, chunking: Chunking) -> None:
         assert torch.equal(joined, first_samples(waveform, chunking.grid))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 5_000), max_size=12), CHUNKINGS)
 def test_a_stream_gives_the_planned_chunks(blocks: list[int], chunking: Chunking) -> None:
     waveform = indices(sum(blocks))

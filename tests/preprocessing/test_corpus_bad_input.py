@@ -375,7 +375,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, max_size=8))
 def test_any_line_is_an_utterance_or_a_reject(folder: Path, lines: list[bytes]) -> None:
     path = folder / "fuzzed.jsonl"

@@ -152,7 +152,7 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
         prepare([str(write_manifest(manifest, rows)), str(out), "--workers", "1", "--segmentation", "none"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0.0, 9.8), st.floats(0.01, 0.1), st.text(max_size=8)), max_size=6))
 def test_what_is_written_comes_back(tmp_path: Path, parts: list[tuple[float, float, str]]) -> None:
     parts = sorted(part for part in parts if "\ud800" not in part[2])

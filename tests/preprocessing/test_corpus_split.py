@@ -28,7 +28,7 @@ def read_speech(n_speakers: int, n_each: int) -> list[Utterance]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 40), st.floats(0.5, 20.0)), min_size=12, max_size=80),
     st.sampled_from(["speaker", "recording"]),

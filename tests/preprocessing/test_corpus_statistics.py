@@ -34,7 +34,7 @@ from tests.conftest import ROOT, write_manifest
 PROFILE = profile("librispeech")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([0, 1, 40, 20_000, 32_766, 32_767, -32_767, -32_768]), min_size=1, max_size=1500))
 def test_sound_is_what_a_walk_over_the_samples_finds(samples: list[int]) -> None:
     sound = measure_levels(torch.tensor(samples, dtype=torch.float32) / 32_768)
@@ -242,7 +242,7 @@ PARTS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(PARTS, PARTS)
 def test_a_part_that_overlaps_one_of_the_other_corpus_is_shared(
     ours: list[tuple[str, int | None, int, int, bool]], theirs: list[tuple[str, int | None, int, int, bool]]

@@ -104,7 +104,7 @@ def test_a_noise_clip_gives_the_floor_where_no_pause_does() -> None:
     assert rms_db(SpectralGate(noise=white(SAMPLE_RATE, seed=2))(noise)) - rms_db(noise) < -15
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 6000), min_size=1, max_size=4), st.integers(0, 3000), st.integers(0, 99))
 def test_each_of_a_padded_batch_comes_out_as_it_would_alone(lengths: list[int], padding: int, seed: int) -> None:
     gate = SpectralGate()
@@ -120,7 +120,7 @@ def test_each_of_a_padded_batch_comes_out_as_it_would_alone(lengths: list[int], 
         assert not row[waveform.numel() :].any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 4000),
     st.sampled_from([0.0, STEP, 0.01, 1.0, 5.0]),

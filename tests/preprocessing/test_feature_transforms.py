@@ -51,7 +51,7 @@ def test_utterance_norm_is_numpys() -> None:
     assert distance(UtteranceNorm()(Features.of(values)).utterance(0), centred / deviation) < 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=3), min_size=1, max_size=4), st.integers(0, 99))
 def test_global_norm_is_numpys_whatever_the_batches(batches: list[list[int]], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

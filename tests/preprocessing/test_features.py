@@ -175,7 +175,7 @@ def test_a_padded_batch_gives_each_utterance_its_own_features(name: str, device:
         assert not features.values[row, :, alone.shape[-1] :].any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(sorted(EXTRACTORS)), st.lists(st.integers(400, 2_000), min_size=1, max_size=4))
 def test_any_batch_gives_each_utterance_its_own_features(name: str, lengths: list[int]) -> None:
     extractor, waveforms = EXTRACTORS[name](), noise(len(lengths), max(lengths), seed=len(lengths))
@@ -244,7 +244,7 @@ def test_wrong_calls_say_what_to_do() -> None:
         KaldiFbank(high_hz=9_000)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=1, max_size=8))
 def test_the_filters_cut_loses_nothing_and_costs_least(spans: list[tuple[int, int]]) -> None:
     filters = torch.zeros(len(spans), 15)

@@ -53,7 +53,7 @@ def test_the_number_of_latent_spans_is_rounded_at_random() -> None:
     assert stats.binomtest(int((n_spans == 2).sum()), N_DRAWS, 0.3).pvalue > LEAST_P
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 80), min_size=1, max_size=6), st.floats(0.0, 1.0), st.integers(1, 12), st.integers(0, 999)
 )

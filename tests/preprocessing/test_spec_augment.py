@@ -135,7 +135,7 @@ def test_masks_are_independent_of_each_other_and_across_utterances() -> None:
 # Application
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(POLICIES)), st.lists(st.integers(1, 400), min_size=1, max_size=5), st.integers(0, 999))
 def test_lengths_and_caps_are_respected(name: str, lengths: list[int], seed: int) -> None:
     policy, batch = POLICIES[name], features(lengths, seed=seed)
@@ -152,7 +152,7 @@ def test_lengths_and_caps_are_respected(name: str, lengths: list[int], seed: int
     assert not augmented.values.masked_fill(augmented.valid, 0.0).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(82, 300), min_size=1, max_size=4), st.integers(0, 999))
 def test_the_warp_is_numpys_interpolation(lengths: list[int], seed: int) -> None:
     batch = features(lengths, n_bins=3, seed=seed)

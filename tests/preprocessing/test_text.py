@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
@@ -150,7 +150,6 @@ def test_whisper_basic_cuts_hindi_at_its_vowels() -> None:
 
 
 @pytest.mark.parametrize("name", IDEMPOTENT)
-@settings(deadline=None)  # the first example loads
 @given(text=TEXTS)
 def test_profiles_are_idempotent(name: str, text: str) -> None:
     once = _named(name)(text)
@@ -158,7 +157,6 @@ def test_profiles_are_idempotent(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in IDEMPOTENT if name not in ("verbatim", "whisper-basic")])
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_no_double_spaces_and_one_answer_for_composed_and_decomposed_text(name: str, text: str) -> None:
     normalise = _named(name)

@@ -297,7 +297,7 @@ def test_two_libraries_agree_on_cardinals(language: str) -> None:
         assert re.sub(r"[-\s]", "", ours) == re.sub(r"[-\s,]", "", second(number))
 
 
-@settings(deadline=None, max_examples=200)  # the first example of a language loads it
+@settings(max_examples=200)
 @given(
     language=st.sampled_from([code for code in OF_FORMS if code != "ru"]),
     whole=st.integers(0, 99_999),
@@ -317,7 +317,7 @@ def test_decimals_read_back(language: str, whole: int, fraction: str) -> None:
     assert rest.strip() in readings
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     language=st.sampled_from(OF_FORMS),
     text=st.text("0123456789.,%٪- \n'()é年個वीं万mkgerгодxÖ5१۲\u0301", max_size=24) | st.text(max_size=24),
@@ -357,7 +357,7 @@ def test_fractions_and_powers_join_no_number(raw: str, spelled: str) -> None:
     assert _basic("en")(raw) == spelled
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     language=st.sampled_from(OF_FORMS),
     numbers=st.lists(st.integers(0, 999_999), min_size=1, max_size=4),

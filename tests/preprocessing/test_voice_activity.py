@@ -98,7 +98,7 @@ def test_torch_keeps_its_threads() -> None:
     assert ran.stdout == "2 False\n", ran.stderr
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(1, 90), st.sampled_from([0.0, 0.0, 0.4, 1.0])), max_size=10),
     st.integers(0, 511),
