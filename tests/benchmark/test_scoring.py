@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jiwer
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmark.results import Comparison, Sample, StageSeconds
 from benchmark.scoring import (
@@ -125,9 +126,9 @@ def test_pairing_sees_a_small_steady_difference() -> None:
     assert single.high - single.low > 0.05
 
 
-def scored(name: str, wrong: Sequence[int], longer: int = 0) -> ScoredCondition:
-    """Utterances of ten words, each of so many more than the last, by speakers of their own; the first words wrong."""
-    lengths = [10 + longer * place for place in range(len(wrong))]
+def scored(name: str, wrong: Sequence[int], longer: int = 0, *, n_words: int = 10) -> ScoredCondition:
+    """Utterances of `n_words`, each of so many more than the last, by speakers of their own; the first words wrong."""
+    lengths = [n_words + longer * place for place in range(len(wrong))]
     texts = [(" ".join("w" * n), " ".join("x" * own + "w" * (n - own))) for own, n in zip(wrong, lengths, strict=True)]
     chosen = samples(name, texts)
     return ScoredCondition(chosen, counted(chosen, "verbatim"))
@@ -154,7 +155,9 @@ def test_one_word_that_every_speaker_trips_over_is_no_certainty() -> None:
     speakers = [f"s{number}" for number in range(5) for _ in range(10)]
     hard = [int(place % 10 == 9) for place in range(50)]
     resampling = resample(speakers, seed=0)
-    assert 0.05 < matched_pairs([0] * 50, hard, [1] * 50, resampling) < 0.15
+    error = (6 - 25 / 52) ** 0.5 / 52  # of 5.5 and 0.5 words that one system alone has right, and 23 that both have
+    p_value = 2 * stats.t.sf(0.1 / error, 4)
+    assert matched_pairs([0] * 50, hard, [1] * 50, resampling) == pytest.approx(p_value) and 0.05 < p_value < 0.15
     paired = difference([0] * 50, hard, [1] * 50, resampling)
     assert paired.low < -0.1 < 0.0 < paired.high
     alone = rate(hard, [1] * 50, resampling)
@@ -185,6 +188,29 @@ def test_the_corrected_test_decides_with_and_without_the_utterances_left_out() -
     assert (alone.different, alone.different_without) == (True, True)
     assert [(other.different, other.different_without) for other in three] == [(False, False)] * 3
     assert three[0].adjusted_p == pytest.approx(0.09) and "after correction" in three[0].sentence
+
+
+def test_a_comparison_without_decisive_utterances_counts_with_its_own_p_value_without_those_of_others() -> None:
+    """Of two, 0.03 is corrected to 0.03 beside 0.001, and would be to 0.06 beside 1."""
+    apart = Rate(-0.02, -0.038, -0.002)
+    changed = Comparison("a", "b", apart, "", "clean", 0.04, left_out=["u1"], without=apart, p_value_without=0.03)
+    found, plain = correct([changed, Comparison("a", "c", apart, "", "clean", 0.001)])
+    assert found.different_without is True and plain.different_without is None
+
+
+def test_of_a_difference_that_hangs_on_one_utterance_that_one_is_left_out() -> None:
+    """One word in each of five utterances is significant, in four it is not: the error is that of independent words."""
+    systems = {"a": scored("a", [1] * 5 + [0] * 55), "b": scored("b", [0] * 60)}
+
+    def compared(*left_out: str) -> Comparison:
+        [found] = compare_pairs({name: own.without(left_out) for name, own in systems.items()}, "clean", seed=0)
+        return found
+
+    overturning = [id for id in (f"u{n}" for n in range(60)) if compared(id).difference.low <= 0]
+    found = compared()
+    assert found.p_value is not None and found.p_value < 0.05 and overturning == [f"u{n}" for n in range(5)]
+    assert len(found.left_out) == 1 and found.left_out[0] in overturning
+    assert found.p_value_without == compared(*found.left_out).p_value and (found.p_value_without or 0.0) > 0.05
 
 
 def test_the_comparisons_with_a_baseline_are_a_family_of_their_own() -> None:
@@ -225,6 +251,23 @@ def test_the_detectable_difference_is_of_the_pair_that_needs_most() -> None:
     errors, lengths = (column.tolist() for column in systems["c"].counts.of("wer"))
     own = standard_error(errors, [0] * 40, lengths, resample([f"s{i}" for i in range(40)], seed=0))
     assert needed("c") == pytest.approx(2**0.5 * float(detectable(own)))
+
+
+def test_one_word_makes_no_smaller_difference_detectable_than_eight() -> None:
+    """Of 60 utterances of five words: the square of the sum of both quantiles, in words."""
+    systems = {"a": scored("a", [1] + [0] * 59, n_words=5), "b": scored("b", [0] * 60, n_words=5)}
+    [one] = detectable_differences(systems, 0)
+    q = stats.t.ppf(0.975, 59) + stats.t.ppf(0.8, 59)
+    assert one.value == pytest.approx(q**2 / 300) and not one.left_out
+
+
+def test_what_is_detectable_without_a_loop_is_corrected_for_as_many_comparisons() -> None:
+    generator = np.random.default_rng(0)
+    looping, steady = (generator.integers(0, 4, 40).tolist() for _ in range(2))
+    systems = {"a": scored("a", [90, *looping[1:]]), "b": scored("b", steady)}
+    rest = {name: own.without(["u0"]) for name, own in systems.items()}
+    [one], [without] = (detectable_differences(own, 0, sizes={"all": 45}) for own in (systems, rest))
+    assert one.left_out == ["u0"] and one.without == without.value < 0.5 * one.value
 
 
 def test_verdicts() -> None:

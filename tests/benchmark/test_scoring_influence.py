@@ -167,6 +167,27 @@ def test_decisive_are_few_and_heavy() -> None:
     assert decisive(many, np.full(1000, 10)) == []  # a whole point, but of 41
 
 
+@pytest.mark.parametrize(
+    ("n_utterances", "others", "most"),
+    [
+        (100, [1], 5),  # half a point: 0.499 and 0.599
+        (200, [1] * 199, 23),  # a tenth of the rate: 0.0994 and 0.1031
+        (20, [1] * 19, 7),  # five times an average utterance's share: 4.62 and 5.19
+        (60, [9] * 4, 17),  # twice as much as the next: 1.99 and 2.11
+    ],
+)
+def test_what_is_decisive_begins_at_each_threshold_of_the_documentation(
+    n_utterances: int, others: list[int], most: int
+) -> None:
+    """docs/statistics.md. In utterances of ten words, one with `most` errors is just not decisive beside the others."""
+    lengths = np.full(n_utterances, 10)
+    errors = np.zeros(n_utterances, dtype=np.int64)
+    errors[1 : 1 + len(others)] = others
+    for heaviest, expected in ((most, []), (most + 1, [0])):
+        errors[0] = heaviest
+        assert decisive(errors, lengths) == expected
+
+
 def test_the_few_errors_of_a_command_set_are_ordinary() -> None:
     """One to three wrong commands are all errors there are; a loop among right commands is none of them."""
     for n_wrong in (1, 2, 3):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from scipy import stats
 
 from benchmark.results import (
     Change,
@@ -19,6 +20,7 @@ from benchmark.results import (
     SystemSummary,
 )
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, untested_rates
+from benchmark.scoring.regression import _independent_change
 from finetune.metrics import Rate
 from preprocessing.corpus import Segment
 
@@ -72,6 +74,20 @@ def test_error_rates_change_where_the_interval_of_the_difference_has_no_zero() -
     # Zou & Donner's equation: below, what now may be lower with what before may be higher: 3 and 4 points; 12 and 5.
     skewed = result(Rate(0.20, 0.15, 0.24)), result(Rate(0.30, 0.27, 0.42))
     assert "+5.00 to +23.00 points: worse." in by_figure(*skewed)["WER, clean"].sentence
+
+
+@pytest.mark.parametrize(("unit", "speakers", "freedom"), [("speaker", 6, 5), ("utterance", 6, 29)])
+def test_the_p_value_of_independent_rates_is_students_with_the_end_towards_0(
+    unit: str, speakers: int, freedom: int
+) -> None:
+    """From 30 to 20 % and back, where the ends towards 0 are five points away and the others thirteen."""
+    corpus = CorpusFacts("c", 30, 1.0, speakers, unit)
+    high, low = Rate(0.30, 0.27, 0.42), Rate(0.20, 0.15, 0.24)
+    better, worse = _independent_change(high, low, corpus), _independent_change(low, high, corpus)
+    assert (better.difference.high, worse.difference.low) == pytest.approx((-0.05, 0.05))
+    assert better.difference.low == pytest.approx(-0.1 - (0.05**2 + 0.12**2) ** 0.5)
+    expected = 2 * stats.t.sf(stats.t.ppf(0.975, freedom) * 0.10 / 0.05, freedom)
+    assert (better.p_value, worse.p_value) == pytest.approx((expected, expected))
 
 
 def test_another_test_set_or_profile_has_no_change_of_error_rate() -> None:

@@ -127,6 +127,10 @@ def test_no_cost_is_below_0() -> None:
     faster = call_cost([(seconds, 0.01 * seconds**2) for seconds in range(1, 20)])
     slower = call_cost([(seconds, 3.0 - 0.01 * seconds) for seconds in range(1, 20)])
     assert faster.per_call is not None and faster.per_call.value == 0.0 == faster.per_call.low
+    durations = [*range(1, 11), 25, 26]
+    uneven = call_cost([(seconds, 0.01 * seconds**2) for seconds in durations])
+    assert uneven.per_call is not None and uneven.per_call.value == 0.0 and uneven.per_audio_second is not None
+    assert uneven.per_audio_second.value == pytest.approx(0.065)  # the median of 0.01 * seconds
     assert slower.per_audio_second is not None and slower.per_audio_second.value == 0.0 == slower.per_audio_second.low
     assert slower.per_call is not None and slower.per_call.value == pytest.approx(2.9)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import optimize
 
 from finetune.decoding.alignment import align, align_greedy
 from finetune.decoding.beam import BeamSearch
@@ -194,6 +195,21 @@ def test_words_of_a_script_without_spaces_are_its_characters(searched: bool) -> 
         [0.0, 0.62, 0.92, 1.62, 1.92, 2.62]
     )
     assert [word.text for word in align(log_probs, text, vocabulary, times).words] == text.split()
+
+
+def test_a_calibration_of_few_words_has_the_least_log_loss_of_platts_targets() -> None:
+    """Six words, four of them right: a right word's target is 5/6, a wrong one's 1/4."""
+    confidences, correct = [0.3, 0.55, 0.6, 0.8, 0.9, 0.97], [False, True, False, True, True, True]
+    targets = np.where(correct, 5 / 6, 1 / 4)
+    inputs = np.log(confidences) - np.log1p(-np.array(confidences))
+
+    def loss(line: Sequence[float]) -> float:
+        values = line[0] * inputs + line[1]
+        return float(np.sum(np.logaddexp(0.0, values) - targets * values))
+
+    expected = optimize.minimize(loss, [0.0, 0.0]).x
+    found = fit_calibration("softmax mean", confidences, correct)
+    assert (found.scale, found.offset) == pytest.approx(tuple(expected), abs=1e-3)
 
 
 def test_calibration_of_separable_words_is_finite_and_of_one_kind_refused() -> None:

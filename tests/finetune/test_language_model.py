@@ -3,6 +3,7 @@
 import gzip
 import io
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_bigrams_by_hand() -> None:
     assert math.exp(model.score(("a",), "b")[0]) == pytest.approx((2 - two) / 4 + left_of_a * unigram["b"])
     assert math.exp(model.score(("a",), "zebra")[0]) == pytest.approx(left_of_a * unigram[UNKNOWN])
     assert math.exp(model.score((BEGIN,), "a")[0]) == pytest.approx((3 - three) / 3 + three / 3 * unigram["a"])
+
+
+def test_rare_ngrams_of_three_words_and_more_are_left_out_and_no_others() -> None:
+    sentences = [text.split() for text in ("a b a b c", "a b a c", "c a b a", "b b c a", "d", "c a b")]
+    counts = Counter(
+        gram
+        for marked in ([BEGIN, *own, END] for own in sentences)
+        for n in range(1, 5)
+        for gram in zip(*(marked[start:] for start in range(n)), strict=False)
+    )
+    entries = estimate(sentences, 4, min_count=2).entries
+    for n, table in enumerate(entries[1:], 2):
+        assert set(table) == {gram for gram, count in counts.items() if len(gram) == n and (n == 2 or count >= 2)}
+        assert {part for gram in table for part in (gram[:-1], gram[1:])} <= set(entries[n - 2])
+    assert 1 in {counts[gram] for gram in entries[1]} and len(entries[3]) > 1
 
 
 def test_discounts_are_those_of_the_paper() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import random
 import resource
 import signal
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -190,6 +192,24 @@ def test_the_scale_of_float16_gradients_goes_on(
     assert fresh.get_scale() == 512.0
 
 
+def test_what_is_drawn_after_a_checkpoint_is_drawn_again_after_it_is_restored(
+    parts: tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler], tmp_path: Path
+) -> None:
+    module, optimiser, schedule = parts
+
+    def drawn() -> list[float]:
+        return [random.random(), np.random.rand(), float(torch.rand(1))]
+
+    other = checkpoint.random_states()
+    drawn()
+    states = States(optimiser.state_dict(), schedule.state_dict(), [other, checkpoint.random_states()])
+    saved = checkpoint.save(tmp_path, module, states, Progress(step=1))
+    expected = drawn()
+    drawn()
+    checkpoint.restore(saved, module, schedule, optimiser.load_state_dict, process=1)
+    assert drawn() == expected
+
+
 @pytest.mark.parametrize(
     ("name", "texts", "language", "expected"),
     [
@@ -237,6 +257,18 @@ def loop_of(folder: Path, **settings: Any) -> TrainingLoop:
     return TrainingLoop(
         config, Accelerator(cpu=True), recogniser, examples, {MAIN: evaluator}, RunWriter(folder), "run"
     )
+
+
+def test_a_resumed_run_goes_on_with_the_batch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, starts = loop_of(tmp_path), list[int]()
+    states = States(loop._optimiser.state_dict(), loop._schedule.state_dict(), [checkpoint.random_states()])
+    saved = checkpoint.save(tmp_path, loop._recogniser.module, states, Progress(step=3, batches=7))
+    monkeypatch.setattr(Examples, "batches", lambda _, __, start: (starts.append(start), iter(()))[1])
+    for resume in (False, True):
+        if resume:
+            loop.resume(saved)
+        assert next(loop._own_batches()) == []
+    assert starts == [0, 7]
 
 
 def evaluation(wer: float) -> Evaluation:
