@@ -16,6 +16,8 @@ Clopper and Pearson's exact interval of a proportion, of as many independent wor
 Of a rate above 50 %, where right words are the rare ones, the lower end is no higher than theirs. Insertions can make
 speakers differ more than any proportion does; the draws then tell more than a proportion, and stand as they are.
 A rate above 100 % is no proportion: its interval is at least Student's (`student_ends`).
+Where speakers have nearly the same rate, which may be chance, draws hardly differ. So neither end is nearer to the rate
+than that of as many independent words, with the same degrees of freedom.
 Comparing two systems is in `paired_tests`.
 """
 
@@ -181,7 +183,8 @@ def _studentised(
     if n_spoken < FEWEST_GROUPS or not freedom:
         return Rate(estimate, 0.0, max(estimate, 1.0))
     ends = exact_ends if estimate <= 1.0 else student_ends
-    least, most = ends(estimate, StandardError(error, freedom), int(totals[:, 1].sum()))
+    n_words = int(totals[:, 1].sum())
+    least, most = ends(estimate, StandardError(error, freedom), n_words)
     if error < 1e-12:  # of groups with one rate, but for rounding
         return Rate(estimate, least, most)
     shares = totals[:, 1] / totals[:, 1].sum()
@@ -202,6 +205,8 @@ def _studentised(
         low = min(low, least)
     if estimate <= 0.5 or estimate > 1.0:
         high = max(high, most)
+    independent_low, independent_high = ends(estimate, StandardError(0.0, freedom), n_words)
+    low, high = min(low, independent_low), max(high, independent_high)
     return Rate(estimate, max(low, 0.0), high)
 
 

@@ -162,13 +162,61 @@ def test_intervals_of_rates_above_100_percent_hold_the_true_one(n_speakers: int)
     assert 0.93 <= held / trials <= 0.99
 
 
-def test_insertions_that_no_proportion_has_leave_the_interval_to_the_draws() -> None:
-    """Speakers with 5 to 16 errors in 10 words: their rates differ more than a share of wrong words can."""
-    errors, lengths = [10, 10, 5, 10, 8, 16], [10] * 6
-    drawn = resample(over(6), seed=0, draws=400)
+@pytest.mark.parametrize("errors", [[10, 10, 5, 10, 8, 16], [14, 13, 2, 1, 12, 3, 13, 2]])
+def test_insertions_that_no_proportion_has_leave_the_interval_to_the_draws(errors: list[int]) -> None:
+    """Speakers with up to 16 errors in 10 words: their rates differ more than a share of wrong words can."""
+    lengths = [10] * len(errors)
+    drawn = resample(over(len(errors)), seed=0, draws=400)
     found = rate(errors, lengths, drawn)
     assert (found.low, found.high) == pytest.approx(bootstrap_t(np.array(errors), np.array(lengths), drawn.weights))
-    assert found.low > 0.6
+
+
+def independent(n_wrong: int, n_words: int, n_groups: int) -> tuple[float, float]:
+    """Clopper and Pearson's interval of equal groups whose words are all independent, as wide as Student's t makes it
+    with one degree of freedom less than groups."""
+    words = n_words * (stats.t.ppf(0.975, n_words - 1) / stats.t.ppf(0.975, n_groups - 1)) ** 2
+    wrong, right = n_wrong / n_words * words, (1 - n_wrong / n_words) * words
+    return float(stats.beta.ppf(0.025, wrong, right + 1)), float(stats.beta.ppf(0.975, wrong + 1, right))
+
+
+@pytest.mark.parametrize("each", [5, 10, 24, 45])
+def test_speakers_that_are_alike_but_for_one_error_have_the_interval_of_independent_words(each: int) -> None:
+    """6 x 50 words: one error more moves both ends by less than a point."""
+    drawn = resample(over(6), seed=0, draws=400)
+    alike, nearly = (rate([one, *[each] * 5], [50] * 6, drawn) for one in (each, each + 1))
+    for found, n_wrong in ((alike, 6 * each), (nearly, 6 * each + 1)):
+        assert (found.low, found.high) == pytest.approx(independent(n_wrong, 300, 6))
+    assert 0 < nearly.low - alike.low < 0.01 and 0 < nearly.high - alike.high < 0.01
+
+
+@pytest.mark.parametrize(
+    ("errors", "lengths"),
+    [
+        ([40, 40, 40, 39, 40, 40], [50] * 6),
+        ([*[35] * 7, 34], [50] * 8),
+        ([11, 9, 10, 12, 8, 10, 1, 9], [30, 22, 25, 30, 19, 34, 22, 40]),  # its upper end is the exact one
+        ([2, 1, 0, 3, 1, 19, 2, 8], [20, 12, 15, 30, 9, 24, 12, 70]),  # its lower end is nearer than the exact one
+    ],
+)
+def test_right_words_have_the_interval_of_wrong_ones_in_the_mirror(errors: list[int], lengths: list[int]) -> None:
+    drawn = resample(over(len(errors)), seed=0, draws=400)
+    wrong = rate(errors, lengths, drawn)
+    right = rate([length - one for one, length in zip(errors, lengths, strict=True)], lengths, drawn)
+    assert (1 - right.high, 1 - right.low) == pytest.approx((wrong.low, wrong.high))
+
+
+@pytest.mark.parametrize("n_speakers", [6, 12])
+def test_intervals_of_independent_errors_hold_the_true_rate_also_where_speakers_agree_by_chance(
+    n_speakers: int,
+) -> None:
+    """300 corpora of 50 words for each speaker, at a true rate of 20 %, and 300 in which the variance between speakers
+    is less than half of what independent words have."""
+    corpora = np.random.default_rng(n_speakers).binomial(50, 0.2, (6000, n_speakers))
+    alike = corpora[corpora.var(axis=1, ddof=1) < 0.5 * 50 * 0.2 * 0.8]
+    drawn = resample(over(n_speakers), seed=0, draws=300)
+    for chosen in (corpora[:300], alike[:300]):
+        found = [rate(errors.tolist(), [50] * n_speakers, drawn) for errors in chosen]
+        assert len(found) == 300 and np.mean([one.low <= 0.2 <= one.high for one in found]) >= 0.95
 
 
 def test_an_interval_needs_five_groups() -> None:
