@@ -153,15 +153,10 @@ def _ln(probability: float) -> float:
 def _kept(
     counts: Sequence[Counter[Ngram]], tables: Sequence[Mapping[Ngram, float]], min_count: int
 ) -> list[list[Ngram]]:
-    """The n-grams of each order with `min_count` and more occurrences, and those that longer ones of them begin or end
-    with, as an ARPA file must hold them.
+    """The n-grams of each order with `min_count` and more occurrences, and all of one and two words. What a longer one
+    begins and ends with is kept too, as an ARPA file must have it: it occurs no less often.
     """
-    kept = [[g for g in table if n <= 2 or counts[n - 1][g] >= min_count] for n, table in enumerate(tables, 1)]
-    for n in range(len(kept) - 1, 0, -1):
-        needed = {ngram[:-1] for ngram in kept[n]} | {ngram[1:] for ngram in kept[n]}
-        have = set(kept[n - 1])
-        kept[n - 1] += [ngram for ngram in tables[n - 1] if ngram in needed and ngram not in have]
-    return kept
+    return [[g for g in table if n <= 2 or counts[n - 1][g] >= min_count] for n, table in enumerate(tables, 1)]
 
 
 def _renormalised(model: NgramModel) -> NgramModel:
