@@ -310,7 +310,11 @@ def test_what_cannot_be_used_is_refused(base: str, changes: dict[str, Any], expe
 @pytest.mark.parametrize(
     ("model", "data", "expected"),
     [
-        ({"family": "lstm", "scratch": {}, "trained_layers": 1}, {}, "--model.trained_layers is 1, but --model.family is lstm"),
+        (
+            {"family": "lstm", "scratch": {}, "trained_layers": 1},
+            {},
+            "--model.trained_layers is 1, but --model.family is lstm",
+        ),
         ({"family": "whisper-ctc", "base": "x", "trained_layers": 1, "lora_rank": 2}, {}, "one of the two"),
         ({"family": "whisper-ctc", "scratch": {"d_model": 8}, "trained_layers": 1}, {}, "of which all are trained"),
         ({"family": "whisper", "scratch": {"n_vocab": 8}, "trained_layers": 0}, {}, "of which all are trained"),
