@@ -22,6 +22,8 @@ MAX_DIGITS = 12  # longer ones are account numbers: read digit by digit
 TELEPHONE_DIGITS = 9
 _ROUND = "000"
 _YEARS = range(1100, 2100)
+# German thousands with spaces; not after a letter (A4 100), a decimal, a time, or digits of a telephone number.
+_SPACED_THOUSANDS = r"(?<![\w.,:/])(?<!\d )[1-9]\d{0,2}(?: \d{3})+"
 _ENGLISH_MONEY = {
     "£": ("pound", "pounds", "penny", "pence"),
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -241,9 +243,9 @@ class NumberWords:
 
     def _english_or_german(self) -> list[Rule]:
         is_english = base_language(self.language) == "en"
-        group, decimal = (",", r"\.") if is_english else ("[. ]", ",")
-        integer = rf"(?:(?<!\d)\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
-        integer = rf"(?:{self._lakh}{integer})"
+        group, decimal = (",", r"\.") if is_english else (r"\.", ",")
+        spaced = "" if is_english else f"{_SPACED_THOUSANDS}(?! ?\\d)|"
+        integer = rf"(?:{self._lakh}{spaced}(?<!\d)\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
         amount = rf"{integer}(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d)|\s{FRACTION})?|{FRACTION}"
         if is_english:
             amount = rf"{amount}|(?<![\w.])\.\d+(?!\.?\d)"
@@ -357,7 +359,7 @@ class NumberWords:
                 lambda m: self._german_ordinal(m[1], m[2], century=m[3] is not None),
             ),
             (
-                r"(?<![\d.,])(\d{1,3}(?:[. ]\d{3})+|\d{2,4})(er[ns]?)\b",
+                rf"(?<![\d.,])({_SPACED_THOUSANDS}|\d{{1,3}}(?:\.\d{{3}})+|\d{{2,4}})(er[ns]?)\b",
                 lambda m: self.number(m[1], bare=True) + m[2],
             ),
         ]

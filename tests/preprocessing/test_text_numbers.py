@@ -176,6 +176,22 @@ def test_thousands_with_a_space(
     assert _basic(language)(raw.replace(" ", space)) == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "spelled"),
+    [
+        ("Tel. 0170 123 456", "tel null eins sieben null einhundertdreiundzwanzig vierhundertsechsundfünfzig"),
+        ("Tel. 030 123", "tel null drei null einhundertdreiundzwanzig"),
+        ("+49 170 4567", "neunundvierzig einhundertsiebzig viertausendfünfhundertsiebenundsechzig"),
+        ("A4 100 Blatt, 1/2 100", "a vier einhundert blatt eins zwei einhundert"),
+        ("1.000 200, 3,5 100", "eintausend zweihundert drei komma fünf einhundert"),
+        ("0 100", "null einhundert"),
+        ("2 020 000 und 10 20 30", "zwei millionen zwanzigtausend und zehn zwanzig dreißig"),
+    ],
+)
+def test_german_numbers_beside_each_other_stay_apart(raw: str, spelled: str) -> None:
+    assert _basic("de")(raw) == spelled
+
+
 @pytest.mark.parametrize("language", ["de-CH", "de-LI"])
 @pytest.mark.parametrize(
     ("raw", "spelled"),
