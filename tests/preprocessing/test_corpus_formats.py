@@ -708,6 +708,17 @@ def test_the_one_tier_of_all_files_names_no_speaker(
     assert [one.speaker for one in open_corpus(str(tmp_path)).utterances] == speakers
 
 
+def test_the_one_tier_of_some_files_names_a_speaker_of_others(tmp_path: Path) -> None:
+    short = SHORT_TEXTGRID.format("Kofi")
+    tier = short[short.index('"IntervalTier"') :]
+    of_ama = tier.replace("Kofi", "Ama").replace('0\n2\n"mate"', '1\n2\n"aane"')
+    for number, text in enumerate([short.replace("<exists>\n1\n", "<exists>\n2\n") + of_ama, short, short]):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(32_000), 16_000)
+        (tmp_path / f"{number}.TextGrid").write_text(text)
+    corpus = open_corpus(str(tmp_path)).require_complete()
+    assert [one.speaker for one in corpus.utterances] == ["Kofi", "Ama", "Kofi", "Kofi"]
+
+
 def test_speech_commands_are_words_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notes, "_noted", set())
     for name in ("yes/ann_nohash_0", "turn_left/bob_nohash_0", "turn_left/ann_nohash_0", "_silence_/x_nohash_0"):

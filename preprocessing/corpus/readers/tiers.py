@@ -11,6 +11,7 @@ in what stands between the values); the schema EAFv3.0.xsd of ELAN.
 import functools
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -47,6 +48,10 @@ class _Tier(NamedTuple):
     intervals: list[_Interval]
 
 
+_Files = dict[tuple[str | None, ...], set[str]]
+"""Paths of files by the speakers that their tiers name."""
+
+
 class _UnreadableError(Exception):
     """The file is none of its format; the reason."""
 
@@ -66,29 +71,32 @@ def read_annotated(path: str) -> Rows:
     participant that ELAN names, else the tier's name where there are several tiers, or it is no name of a kind of tier
     and not that of the one tier of all files. Raises InputError when a file has no audio.
     """
-    only_tiers: dict[str, str] = {}
-    rows = read_beside_audio(
-        path, SUFFIXES, functools.partial(_rows_of, only_tiers=only_tiers), "its tiers", linked=_media
-    )
-    return rows._replace(rows=_without_common_name(rows.rows, only_tiers))
+    files: _Files = defaultdict(set)
+    rows = read_beside_audio(path, SUFFIXES, functools.partial(_rows_of, files=files), "its tiers", linked=_media)
+    return rows._replace(rows=_without_common_name(rows.rows, files))
 
 
-def _without_common_name(rows: Iterator[Row], only_tiers: dict[str, str]) -> Iterator[Row]:
-    """The rows, without the speaker where the only tiers of several files have one name: it is a kind of tier then."""
+def _without_common_name(rows: Iterator[Row], files: _Files) -> Iterator[Row]:
+    """The rows, without the speaker where all of several files have one tier of the same name: a kind of tier.
+
+    files: those whose rows have come, as `_rows_of` notes them.
+    """
     waiting: list[Row] = []
     for row in rows:
         waiting.append(row)
-        if len(set(only_tiers.values())) != 1:
+        if len(files) > 1 or any(len(speakers) > 1 for speakers in files):
             yield from waiting
-            waiting.clear()
+            yield from rows
+            return
+    alike = next(iter(files.values()), set[str]())
     for row in waiting:
-        if len(only_tiers) > 1 and row.source in only_tiers and isinstance(row.fields, dict):
+        if len(alike) > 1 and row.source in alike and isinstance(row.fields, dict):
             del row.fields["speaker"]
         yield row
 
 
-def _rows_of(path: str, audio: str, only_tiers: dict[str, str]) -> Iterator[Row]:
-    """The rows of a file. only_tiers: takes the name of its tier by its path, where it is one and names the speaker."""
+def _rows_of(path: str, audio: str, files: _Files) -> Iterator[Row]:
+    """The rows of a file. files: takes its path by its speakers, where the name of a tier is one."""
     try:
         if os.path.getsize(path) > MAX_FILE_BYTES:
             raise _UnreadableError(
@@ -102,8 +110,8 @@ def _rows_of(path: str, audio: str, only_tiers: dict[str, str]) -> Iterator[Row]
         yield Row(path, 1, str(error))
         return
     speakers = [tier.participant or _speaker_by_name(tier.name, len(tiers)) for tier in tiers]
-    if len(tiers) == 1 and tiers[0].participant is None and speakers[0] is not None:
-        only_tiers[path] = speakers[0]
+    if any(speaker is not None and tier.participant is None for speaker, tier in zip(speakers, tiers, strict=True)):
+        files[tuple(speakers)].add(path)
     intervals = [
         (interval, speaker)
         for tier, speaker in zip(tiers, speakers, strict=True)
