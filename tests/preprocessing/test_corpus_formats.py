@@ -150,6 +150,15 @@ def test_texts_beside_audio_may_have_times(
         assert found == expected and not corpus.rejects
 
 
+def test_a_kaldi_recording_without_segments_is_of_the_channel_that_is_named(tmp_path: Path) -> None:
+    for name in "ABC":
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros((16_000, 2)), 16_000)
+    (tmp_path / "wav.scp").write_text("A A.wav\nB B.wav\nC C.wav\n")
+    (tmp_path / "text").write_text("A HELLO\nB HI\nC YES\n")
+    (tmp_path / "reco2file_and_channel").write_text("A A B\nB B mixed\n")
+    assert [one.channel for one in open_corpus(str(tmp_path)).require_complete().utterances] == [1, None, None]
+
+
 def test_kaldi_segments_cut_recordings(tmp_path: Path) -> None:
     corpora._kaldi_tables(tmp_path)
     for one in SPOKEN[::2]:

@@ -35,8 +35,9 @@ def read_kaldi(path: str) -> Rows:
         utt2spk             ann-1 ann
 
     Relative audio paths are tried in the folder, then as they stand. A command in wav.scp is never run: its utterances
-    are set aside, as are those of several channels of which none is named. The header of each file that has segments,
-    or is that of several recordings, is read. Raises InputError when `text` is missing.
+    are set aside, as are those of several channels of which none is named, unless one utterance is the whole file. The
+    header of each file that has segments, several recordings or a line in `reco2file_and_channel` is read. Raises
+    InputError when `text` is missing.
     """
     folder = os.path.dirname(_wav_scp(path))
     if not os.path.isfile(os.path.join(folder, "text")):
@@ -140,14 +141,16 @@ class _Recordings:
     def fields(self, name: str, channel: str | None, *, has_segments: bool) -> dict[str, Any]:
         """The audio of a recording and, where one is named and the file has several, its channel.
 
-        channel: as `segments` names it. Raises InputError where a file of several channels has none named.
+        channel: as `segments` names it. Raises InputError where a file of several channels has none named, unless the
+        recording is one utterance, the only one of its file: its channels are mixed.
         """
         path = self._path(name)
         if channel is not None:
             if not channel.isdecimal():
                 raise InputError(f"segments names the channel {channel!r:.40}; expected its number, from 0: fix it")
             return {"audio": path, "channel": int(channel)}
-        if not has_segments and self._n_sharing[self._recordings[name][1]] == 1:
+        is_utterance = not has_segments and self._n_sharing[self._recordings[name][1]] == 1
+        if is_utterance and name not in self._sides:
             return {"audio": path}
         if path not in self._n_channels:
             self._n_channels[path] = 1
@@ -155,13 +158,15 @@ class _Recordings:
                 self._n_channels[path] = probe(path).n_channels
         if self._n_channels[path] == 1:
             return {"audio": path}
-        side = (_value(self._sides, name) or "").split()[-1:]
-        if not side or side[0].upper() not in _SIDES:
+        side = (_value(self._sides, name) or "").upper().split()[-1:]
+        if side and side[0] in _SIDES:
+            return {"audio": path, "channel": _SIDES[side[0]]}
+        if not is_utterance:
             raise InputError(
                 f"recording {name!r} has {self._n_channels[path]} channels; expected the one of each utterance: name "
                 "it, from 0, behind the stop in segments, or as A or B in reco2file_and_channel, or mix the file to one"
             )
-        return {"audio": path, "channel": _SIDES[side[0].upper()]}
+        return {"audio": path}
 
     def _path(self, name: str) -> str:
         path = _value(self._recordings, name)
