@@ -129,6 +129,7 @@ def test_a_datasets_other_names_of_an_id_stay(tmp_path: Path) -> None:
         ("a.txt", "1\t2\n", [("a", 0.0, None, "1 2")]),
         ("a.txt", "1 2 Polizei\n3 4 Offizier", [("a", 0.0, None, "1 2 Polizei 3 4 Offizier")]),
         ("a.txt", "1 500 men", [("a", 0.0, None, "1 500 men")]),
+        ("a.txt", "00 4930 is to dial", [("a", 0.0, None, "00 4930 is to dial")]),
         ("a.lab", "0 2500000 sil\n2500000 8000000 hello\n", "a.lab has two numbers before the text of each of its 2"),
         ("a.txt", "0.5\t0.5\tding\n", "labels of points alone; expected some with a start and a stop"),
     ],
@@ -148,6 +149,15 @@ def test_texts_beside_audio_may_have_times(
         assert reject.reason.startswith(expected) and not found
     else:
         assert found == expected and not corpus.rejects
+
+
+def test_a_lab_beside_a_textgrid_does_not_hide_it(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(32_000), 16_000)
+    (tmp_path / "a.lab").write_text("mate")
+    (tmp_path / "a.TextGrid").write_text(SHORT_TEXTGRID.format("Kofi"))
+    assert [one.speaker for one in open_corpus(str(tmp_path)).utterances] == ["Kofi"]
+    (tmp_path / "a.txt").write_text("mate")
+    assert [one.speaker for one in open_corpus(str(tmp_path)).utterances] == [None]
 
 
 def test_a_kaldi_recording_without_segments_is_of_the_channel_that_is_named(tmp_path: Path) -> None:

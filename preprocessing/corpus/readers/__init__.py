@@ -40,5 +40,8 @@ READERS: tuple[Reader, ...] = (
     Reader(
         "audio with tiers beside each (.TextGrid, .eaf)", tiers.is_annotated, tiers.read_annotated, is_fallback=True
     ),
+    Reader(
+        "audio with a .lab beside each", folders.is_lab_beside_audio, folders.read_text_beside_audio, is_fallback=True
+    ),
     Reader("a manifest (JSONL, CSV, TSV)", manifest.is_manifest, manifest.read_manifest, is_fallback=True),
 )  # fmt: skip

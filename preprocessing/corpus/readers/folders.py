@@ -1,11 +1,11 @@
-"""Corpora that are folders: audiofolder, audio with .txt beside it, LJSpeech, LibriSpeech, Common Voice.
+"""Corpora that are folders: audiofolder, audio with .txt or .lab beside it, LJSpeech, LibriSpeech, Common Voice.
 
 Each layout has `is_NAME` (whether a path is such a folder) and `read_NAME` (its rows), then what only these two use.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from preprocessing.corpus.readers.manifest import read_manifest, read_table
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
@@ -17,12 +17,13 @@ SPLIT_FOLDERS = {  # as `datasets` names the splits of an audiofolder
     **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-TEXT_SUFFIXES = (".txt", ".TXT", ".lab", ".LAB")  # beside audio; .lab is of the Montreal Forced Aligner
+TXT = ".txt"  # beside audio
+TEXT_SUFFIXES = (TXT, ".TXT", ".lab", ".LAB")  # .lab is of the Montreal Forced Aligner
 MAX_TEXT_CHARACTERS = 2**20  # of a .txt beside audio
 # A label of Audacity: start and stop in seconds, and its text where it has one. Lines with a backslash are frequencies.
 _LABEL = re.compile(r"(\d+(?:[.,]\d+)?)\t(\d+(?:[.,]\d+)?)(?:\t(.*))?", re.ASCII)
 # A line with the numbers of its first and last sample before its text, as TIMIT's, or times of 100 ns, as HTK's.
-_NUMBERED = re.compile(r"(\d+)\s+(\d+)\s+(.*[^\W\d_].*)")
+_NUMBERED = re.compile(r"(0|[1-9][0-9]*)\s+([1-9][0-9]*)\s+(.*[^\W\d_].*)")
 LEAST_LAST_SAMPLE = 1000  # of the numbers before a text: smaller ones are spoken
 LJSPEECH_AUDIO = "wavs"
 TRANSCRIPTS = ".trans.txt"
@@ -130,10 +131,17 @@ def _ljspeech_rows(path: str) -> Iterator[Row]:
 
 
 def is_text_beside_audio(folder: str) -> bool:
-    """Whether an audio file at any depth has a text of its name beside it. May walk the whole folder."""
-    if not os.path.isdir(folder):
-        return False
-    return any(_text_beside(stem) is not None for _, stem in _audio_files(folder))
+    """Whether an audio file at any depth has a .txt of its name beside it. May walk the whole folder."""
+    return _has_text_beside_audio(folder, (TXT,))
+
+
+def is_lab_beside_audio(folder: str) -> bool:
+    """Whether an audio file at any depth has a .TXT or .lab of its name beside it. May walk the whole folder."""
+    return _has_text_beside_audio(folder, TEXT_SUFFIXES)
+
+
+def _has_text_beside_audio(folder: str, suffixes: Sequence[str]) -> bool:
+    return os.path.isdir(folder) and any(_text_beside(stem, suffixes) is not None for _, stem in _audio_files(folder))
 
 
 def read_text_beside_audio(folder: str) -> Rows:
@@ -148,8 +156,8 @@ def read_text_beside_audio(folder: str) -> Rows:
     return Rows("", _text_beside_audio_rows(folder))
 
 
-def _text_beside(stem: str) -> str | None:
-    return next(filter(os.path.isfile, (stem + suffix for suffix in TEXT_SUFFIXES)), None)
+def _text_beside(stem: str, suffixes: Sequence[str]) -> str | None:
+    return next(filter(os.path.isfile, (stem + suffix for suffix in suffixes)), None)
 
 
 def _audio_files(folder: str) -> Iterator[tuple[str, str]]:
@@ -162,7 +170,7 @@ def _audio_files(folder: str) -> Iterator[tuple[str, str]]:
 
 def _text_beside_audio_rows(folder: str) -> Iterator[Row]:
     for number, (path, stem) in enumerate(_audio_files(folder), start=1):
-        beside = _text_beside(stem)
+        beside = _text_beside(stem, TEXT_SUFFIXES)
         if beside is None:
             yield Row(path, number, f"no {os.path.basename(stem)}.txt beside it; expected its transcript: add it")
             continue
