@@ -135,7 +135,7 @@ class LongNoise:
         """Read once, block by block. Raises AudioError where it is silent from end to end."""
         energy, peak, loudest, n_samples, kept = 0.0, 0.0, 0, 0, None
         with ExitStack() as opened:
-            file = None if audio.can_seek(path) else opened.enter_context(tempfile.TemporaryFile())
+            file = None if audio.can_seek(path) else opened.enter_context(_temporary_file(path))
             for block in audio.stream(path):
                 samples = block.numpy()
                 energy += float(np.square(samples, dtype=np.float64).sum())
@@ -266,16 +266,28 @@ def _read_noise(path: Path) -> NoiseClip:
     return NoiseClip(samples, rms(samples), int(np.abs(samples).argmax()))
 
 
+def _temporary_file(path: Path) -> BinaryIO:
+    """A new file for a recording's samples. Raises AudioError where no folder for temporary files can be used."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _not_kept(path, error) from None
+
+
 def _keep(path: Path, samples: Samples, file: BinaryIO) -> None:
     """Append samples, in steps of 16-bit PCM, to a temporary file. Raises AudioError where it has no room."""
     try:
         file.write((samples * PCM_STEPS).astype(np.int16).tobytes())
         file.flush()
     except OSError as error:
-        raise AudioError(
-            f"{path}: its samples cannot be kept in {tempfile.gettempdir()} ({error.strerror}); expected room for 115 "
-            "MB an hour, as its format cannot be sought in: set TMPDIR to another folder, or convert the file to FLAC"
-        ) from None
+        raise _not_kept(path, error) from None
+
+
+def _not_kept(path: Path, error: OSError) -> AudioError:
+    return AudioError(
+        f"{path}: its samples cannot be kept in a temporary file ({error.strerror}); expected room for 115 MB an hour, "
+        "as its format cannot be sought in: set TMPDIR to another folder, or convert the file to FLAC"
+    )
 
 
 def _silent(path: Path) -> AudioError:

@@ -119,9 +119,10 @@ def test_a_long_recording_that_cannot_be_sought_in_is_decoded_once(
         assert found.dtype == np.float32 and np.abs(found - expected).max() <= 1 / 2**15
     assert len(opened) == (4 if seeks else 0)
     if not seeks:
-        monkeypatch.setattr("tempfile.TemporaryFile", functools.partial(open, "/dev/full", "wb"))
-        with pytest.raises(AudioError, match=r"long\.mp3: its samples cannot be kept in .*: set TMPDIR"):
-            LongNoise.measured(path)
+        for opening in ("/dev/full", tmp_path / "none" / "file"):  # no room, no folder
+            monkeypatch.setattr("tempfile.TemporaryFile", functools.partial(open, opening, "wb"))
+            with pytest.raises(AudioError, match=r"long\.mp3: its samples cannot be kept in .*: set TMPDIR"):
+                LongNoise.measured(path)
         monkeypatch.undo()
         monkeypatch.setattr("preprocessing.augment.noise.LONG_SECONDS", 1.0)
     copy = pickle.loads(pickle.dumps(noise))
