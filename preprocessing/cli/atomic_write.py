@@ -77,8 +77,8 @@ def read_json_lines(path: Path, *, appended: bool = False) -> list[dict[str, Any
     """
     if appended and not path.is_file():
         return []
-    *lines, last = path.read_text(encoding="utf-8").split("\n")  # not splitlines: texts may hold U+2028
-    return [json.loads(line) for line in ([*lines, last] if last and not appended else lines)]
+    *lines, last = path.read_bytes().split(b"\n")  # bytes, as a kill may cut a letter off, too
+    return [json.loads(line.decode("utf-8")) for line in ([*lines, last] if last and not appended else lines)]
 
 
 def write_output(path: Path, flag: str, content: bytes) -> None:

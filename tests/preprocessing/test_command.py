@@ -354,6 +354,8 @@ def test_json_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
     assert read_json_lines(path) == rows
     assert read_json_lines(path, appended=True) == rows[:1]
+    path.write_bytes('{"id": "ü"}\n{"id": "ü'.encode()[:-1])
+    assert read_json_lines(path, appended=True) == [{"id": "ü"}]
     path.write_text('{"id": "a"}\n{"id"')
     assert read_json_lines(path, appended=True) == [{"id": "a"}]
     with pytest.raises(ValueError, match="line 1 column"):
