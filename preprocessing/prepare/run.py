@@ -24,6 +24,7 @@ from preprocessing.prepare.shards import (
     Shard,
     fingerprint,
     forget,
+    has_usable_rejects,
     is_done,
     read_record,
     split_into_shards,
@@ -60,14 +61,15 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     utterances = [replace(utterance, recording_id=name) for utterance, name in named]
     shards = split_into_shards(utterances, config.shard_seconds)
     folder = _shards_folder(config, corpus)
-    n_again = _forget_rejects(config.output_dir, shards)
+    cutting = Cutting(config.segmentation, config.max_seconds)
+    n_again = _forget_rejects(config.output_dir, shards, cutting)
     if n_again:
         console.print(f"{counted(n_again, 'shard')} with rejected utterances written again")
     remaining = [shard for shard in shards if not is_done(shard, folder)]
     if len(remaining) < len(shards):
         console.print(f"resuming: {len(shards) - len(remaining)} of {len(shards)} shards are done")
     try:
-        _write_shards(config, remaining, folder, console)
+        _write_shards(config, remaining, folder, cutting, console)
     except KeyboardInterrupt:
         console.print("stopped; finished shards are kept: run the same command again to resume")
         raise
@@ -78,14 +80,14 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     )
 
 
-def _forget_rejects(output_dir: Path, shards: Sequence[Shard]) -> int:
-    """Make the shards with rejects of a finished preparation be written again, as their files may be there now, and
-    return how many these are. Of one that was stopped they stay, so that it goes on where it was.
+def _forget_rejects(output_dir: Path, shards: Sequence[Shard], cutting: Cutting) -> int:
+    """Make the shards of a finished preparation be written again that rejected what can be used now, as where its file
+    is there by now, and return how many these are. Of one that was stopped they stay, so that it goes on where it was.
     """
     folder = output_dir / "shards"
     if not (output_dir / MANIFEST).exists() or not all(is_done(shard, folder) for shard in shards):
         return 0
-    again = [shard for shard in shards if read_record(shard, folder).rejects]
+    again = [shard for shard in shards if has_usable_rejects(shard, folder, cutting)]
     if again:  # the manifest first: it says that all of the shards are there
         for name in (MANIFEST, REJECTS, STATISTICS):
             (output_dir / name).unlink(missing_ok=True)
@@ -118,10 +120,12 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
     return folder
 
 
-def _write_shards(config: PrepareConfig, shards: Sequence[Shard], folder: Path, console: Console) -> None:
+def _write_shards(
+    config: PrepareConfig, shards: Sequence[Shard], folder: Path, cutting: Cutting, console: Console
+) -> None:
     if not shards:
         return
-    write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segmentation, config.max_seconds))
+    write = functools.partial(write_shard, folder=folder, cutting=cutting)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, disable=not shows_bars(console)) as bar:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,19 @@ def is_done(shard: Shard, folder: Path) -> bool:
 def forget(shard: Shard, folder: Path) -> None:
     """Remove the shard's record, without which it is not done."""
     (folder / f"{shard.name}.json").unlink()
+
+
+def has_usable_rejects(shard: Shard, folder: Path, cutting: Cutting) -> bool:
+    """Whether an utterance that the shard's record rejects can be used now. Decodes the rejected ones up to that."""
+    rejected = {reject.where for reject in read_record(shard, folder).rejects}
+    with PartLoader() as parts:
+        for utterance in shard.utterances if rejected else ():
+            if utterance.id in rejected:
+                with suppress(InputError):
+                    for piece, _, waveform in _pieces(utterance, cutting, parts):
+                        _placed(piece, "", 0, len(waveform))
+                    return True
+    return False
 
 
 def read_record(shard: Shard, folder: Path) -> ShardRecord:

@@ -143,6 +143,8 @@ def test_what_was_rejected_is_read_again_by_the_same_command(
     rows += [{"audio": str(late), "text": "late", "duration": 1.0, "id": "late"}]
     manifest = write_manifest(tmp_path / "corpus.jsonl", rows)
     output = prepare(manifest, tmp_path / "out", "--workers", "1", "--shard_seconds", "0.1")
+    prepare(manifest, output, "--workers", "1", "--shard_seconds", "0.1")
+    assert "written again" not in capsys.readouterr().err, "the file is not there yet"
     soundfile.write(late, np.full(SAMPLE_RATE, 0.1), SAMPLE_RATE)
     with monkeypatch.context() as stopped:
         stopped.setattr("preprocessing.prepare.run._write_shards", raise_interrupt)
