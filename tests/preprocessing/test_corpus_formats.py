@@ -643,6 +643,14 @@ TRANSLATION = aligned('TIER_ID="ft" PARENT_REF="tx"', "I understand")
             ).encode(),
             [(0.35, 1.75, "Ann", "bore da")],
         ),
+        (
+            "talk.eaf",
+            elan(
+                aligned('TIER_ID="Ann"', "bore da"),
+                aligned('TIER_ID="tx_words" PARENT_REF="Ann"', "da", stop="ts3"),
+            ).encode(),
+            [(0.1, 1.5, "Ann", "bore da")],
+        ),
     ],
 )  # fmt: skip
 def test_tiers_of_praat_and_elan_are_read_by_their_utterances(

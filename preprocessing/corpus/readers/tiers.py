@@ -257,16 +257,19 @@ def _elan_tier(element: ElementTree.Element, intervals: list[_Interval]) -> _Tie
 
 
 def _transcript_below(tier: _Tier, below: list[ElementTree.Element]) -> ElementTree.Element | None:
-    """Of the tiers that depend on a tier, the one that is its transcript, or None where it is its own.
+    """Of the tiers that depend on a tier, the one that is its transcript, or None where it is its own: where it is not
+    named ref, and has texts that are no numbers of sentences.
 
-    Raises _UnreadableError where several are named so, or none is and the tier's texts are numbers of sentences.
+    Raises _UnreadableError where several are named as a transcript, or none is and the texts are such numbers.
     """
     names = [(one.get("TIER_ID") or "").strip() for one in below]
     transcripts = [one for one, name in zip(below, names, strict=True) if _TRANSCRIPT.fullmatch(name)]
-    if len(transcripts) == 1:
-        return transcripts[0]
     texts = [interval.text for interval in tier.intervals if interval.text]
     are_numbers = len(set(texts)) == len(texts) > 0 and all(map(_NUMBER_OF_SENTENCE.fullmatch, texts))
+    if texts and not are_numbers and tier.name.partition("@")[0].lower() != "ref":
+        return None
+    if len(transcripts) == 1:
+        return transcripts[0]
     if transcripts or (below and are_numbers and not _TRANSCRIPT.fullmatch(tier.name)):
         raise _UnreadableError(
             f"tier {tier.name!r}, on which {', '.join(map(repr, names[:10]))} depend, "
