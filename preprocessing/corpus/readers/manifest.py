@@ -306,11 +306,15 @@ def _column_names(names: Sequence[str]) -> list[str]:
     """The names of a corpus's columns; known ones in lower case, with underscores for spaces, unless there is such a
     column, too.
 
-    >>> _column_names(["Audio", "Text", "text", "Speaker ID", "Accent"])
-    ['audio', 'Text', 'text', 'speaker_id', 'Accent']
+    >>> _column_names(["Audio", "Text", "text", "Speaker ID", "Client ID", "Client_ID", "Accent"])
+    ['audio', 'Text', 'text', 'speaker_id', 'Client ID', 'client_id', 'Accent']
     """
-    keys = ("_".join(name.lower().split()) for name in names)
-    return [key if key in KNOWN_KEYS and key not in names else name for key, name in zip(keys, names, strict=True)]
+    lower = [name.lower() for name in names]
+    keys = ["_".join(name.split()) for name in lower]
+    return [
+        key if key in KNOWN_KEYS and key not in names and (key == own or key not in lower) else name
+        for key, own, name in zip(keys, lower, names, strict=True)
+    ]
 
 
 def _why_unreadable(error: csv.Error) -> str:
