@@ -75,7 +75,7 @@ def verdict(summary: Summary) -> list[str]:
 
 
 def _missing_baseline(summary: Summary) -> list[str]:
-    """That the baseline system gave no results; nothing where it has some, or none is named."""
+    """A sentence where the baseline system gave no results; [] where it has some, or none is named."""
     return [
         f"The baseline system {one.facts.name} gave no results, so nothing was compared with it."
         for one in summary.systems
