@@ -140,7 +140,7 @@ def test_a_resumed_run_holds_out_what_it_did(
 ) -> None:
     """A version without validation_by held out utterances."""
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": written}), encoding="utf-8")
-    monkeypatch.setattr(training_run.checkpoint, "latest", lambda folder: folder / "step-1")
+    monkeypatch.setattr(training_run.checkpoint, "newest_intact", lambda folder, note: folder / "step-1")
     data = DataConfig(["x"], validation_share=0.1, validation_by=set_now)
     config = TrainConfig(output_dir=tmp_path, model=ModelConfig(base="x"), data=data, mixed_precision="no")
     resolved, _ = training_run._resolve(config)
