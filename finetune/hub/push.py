@@ -126,9 +126,11 @@ class Repository:
 
     def _validate(self, card: str) -> None:
         asked = {"content": card, "repoType": "model"}
-        response = get_session().post(f"{self._api.endpoint}/api/validate-yaml", json=asked)
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        response = get_session().post(f"{self._api.endpoint}/api/validate-yaml", json=asked, headers=headers)
         if response.status_code == 400:
-            found = "; ".join(" ".join(error["message"].split()) for error in response.json().get("errors", []))
+            errors = response.json().get("errors", [])
+            found = "; ".join(" ".join(str(error.get("message")).split()) for error in errors)
             raise InputError(
                 f"{self._target.repo_id}: the Hub does not take the model card's metadata ({found}); expected keys "
                 "that it knows: correct --hub_license, --hub_language or --model.base"

@@ -269,6 +269,20 @@ def test_training_goes_on_where_the_hub_cannot_be_asked(hub: Hub) -> None:
     )
 
 
+def test_the_hub_is_asked_about_the_metadata_with_the_token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint of one's own may answer nobody else; it may also refuse without a message."""
+    given = list[str]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        given.append(request.headers.get("authorization", ""))
+        return httpx.Response(400, json={"errors": [{"path": "license"}]})
+
+    monkeypatch.setattr("finetune.hub.push.get_session", lambda: httpx.Client(transport=httpx.MockTransport(answer)))
+    with pytest.raises(InputError, match=r"does not take the model card's metadata .*correct --hub_license"):
+        Repository(Target(NAME), HfApi(hub.endpoint, token=TOKEN)).validate("---\nlicense: x\n---\n")
+    assert given == [f"Bearer {TOKEN}"]
+
+
 def test_offline_is_said_at_once(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UnreachableError, match=r"offline mode is enabled.* repeats the push"):
