@@ -37,7 +37,7 @@ class ExportConfig:
 
     data: str | None = None
     """Corpus on which the export is compared with torch and the int8 scales of openvino are calibrated (onnx,
-    openvino). Default: for int8 the run's training corpus if it can be opened, else the embedded demo's."""
+    openvino). Default: for int8 the run's training corpus if it can be read, else the embedded demo's."""
 
     overwrite: bool = False
     """Replace an earlier export at OUT."""

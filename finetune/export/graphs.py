@@ -13,6 +13,7 @@ model itself, at lengths and batches that it was not traced with.
 import importlib
 import json
 import logging
+import math
 import shutil
 import warnings
 from abc import ABC, abstractmethod
@@ -44,9 +45,11 @@ LOGITS = "unnormalised; log_softmax over the last axis gives log-probabilities; 
 LAYERS = "/layers."  # in the names of nodes of the encoder's layers
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
 CHECKED_UTTERANCES = 8
+LONGEST_OF_TRAINING_SECONDS = 30.0  # of utterances of a training corpus, which may hold recordings of hours
+MOST_OF_HUB = 1_000  # utterances that are read of a training corpus on the Hub
 OTHER_SPEECH = (
     "NOTE: int8 is adjusted to the embedded demo's synthetic English commands, as no training corpus of the run can be "
-    "opened; name speech like that of your users with --data"
+    "read; name speech like that of your users with --data"
 )
 FILES = ("config.json", "preprocessor_config.json", "vocab.json", "units.json", "tokenizer.json",
          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # fmt: skip
@@ -197,7 +200,7 @@ def export_graph(
     Returns what comparing the two found, in words.
 
     model: folder of a run, or of transformers. family: as in training. data: corpus to compare on, and to set int8
-    scales on; None: for int8 the first of `corpora`, those of the training, that can be opened, else the embedded
+    scales on; None: for int8 the first of `corpora`, those of the training, that can be read, else the embedded
     demo's test corpus. Raises InputError where packages are missing, or the model cannot be exported or computes
     something else in the runtime.
     """
@@ -304,29 +307,37 @@ def _shortest(graph: nn.Module) -> int:
 
 def _speech(data: str | None, corpora: Sequence[str], shortest: int) -> tuple[str | None, list[Tensor], list[Tensor]]:
     """The corpus that speech is of, None for the embedded demo, and `_utterances` of it: of `data`, else of the first
-    of `corpora` that can be read, else of the demo.
+    of `corpora` that can be read, without utterances over LONGEST_OF_TRAINING_SECONDS, else of the demo.
     """
     from preprocessing.cli.data_folder import DEMO
+    from preprocessing.corpus.readers.hugging_face import is_hub_reference
 
     if data is not None:
         return data, *_utterances(data, shortest)
     for corpus in corpora:
         try:
-            return corpus, *_utterances(corpus, shortest)
+            limit = MOST_OF_HUB if is_hub_reference(corpus) else None
+            return corpus, *_utterances(corpus, shortest, LONGEST_OF_TRAINING_SECONDS, limit)
         except UserError:
             continue  # it is elsewhere, or gone
     return None, *_utterances(str(DEMO / "corpus" / "test.jsonl"), shortest)
 
 
-def _utterances(data: str, shortest: int) -> tuple[list[Tensor], list[Tensor]]:
+def _utterances(
+    data: str, shortest: int, longest_seconds: float = math.inf, limit: int | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
     """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others; all have a frame.
 
-    shortest: samples of a waveform that has one. Raises InputError where the corpus has no such utterance.
+    shortest: samples of a waveform that has one. limit: of the utterances that are read. Raises InputError where the
+    corpus has no such utterance.
     """
     from preprocessing.corpus import load_waveform, open_corpus
 
-    corpus = open_corpus(data)
-    listed = [utterance for utterance in corpus.utterances if utterance.duration * SAMPLE_RATE > shortest]
+    listed = [
+        utterance
+        for utterance in open_corpus(data, limit=limit).utterances
+        if shortest / SAMPLE_RATE < utterance.duration <= longest_seconds
+    ]
     if not listed:
         raise InputError(
             f"--data {data}: has no utterance longer than {1000 * shortest / SAMPLE_RATE:.0f} ms, from which the model "

@@ -328,6 +328,28 @@ def test_int8_is_adjusted_to_the_speech_of_the_training(tmp_path: Path) -> None:
     assert "NOTE" not in line and "on 8 utterances of train.jsonl" in line
 
 
+def test_of_a_training_corpus_no_long_recordings_are_taken_and_of_the_hub_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, limits = tmp_path / "train.jsonl", list[int | None]()
+    rows = []
+    for name, seconds in (("short", 1), ("long", 31)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * np.ones(seconds * 16_000), 16_000)
+        rows.append(json.dumps({"audio": f"{name}.wav", "text": "yes"}))
+    manifest.write_text("\n".join(rows))
+    assert [len(one) for one in exported._speech(None, [str(manifest)], 400)[1]] == [16_000]
+    assert len(exported._speech(str(manifest), [], 400)[1]) == 2
+
+    def opened(reference: str, *, limit: int | None) -> Any:
+        limits.append(limit)
+        return open_corpus(str(manifest))
+
+    monkeypatch.setattr("preprocessing.corpus.open_corpus", opened)
+    for reference in ("hf:you/hours:train", str(manifest)):
+        exported._speech(None, [reference], 400)
+    assert limits == [exported.MOST_OF_HUB, None]
+
+
 def test_utterances_without_a_frame_are_not_compared(group: tuple[Path, Path], tmp_path: Path) -> None:
     manifest, short = tmp_path / "short.jsonl", json.dumps({"audio": "short.wav", "text": "yes"}) + "\n"
     for name, n_samples in (("short.wav", 100), ("long.wav", 16_000)):
