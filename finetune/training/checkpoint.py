@@ -249,7 +249,8 @@ def restore(
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if not path.name.endswith(".partial"))
+    """The checkpoints in a folder, the oldest first; no folder of another name, such as a copy that its user made."""
+    return sorted(folder.glob(f"step-{8 * '[0-9]'}"))
 
 
 def random_states() -> dict[str, Any]:

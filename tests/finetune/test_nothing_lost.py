@@ -142,8 +142,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert training_run._resolve(config)[1] == saved[0]
     said = capsys.readouterr().out
     assert said.startswith(f"{saved[1]}: damaged ({name}: ") and said.endswith("before it, step-00000010\n")
+    (folder / "step-00000020.copy").mkdir()  # of the user
     checkpoint.save(folder, module, states, Progress(step=15), average, kept=2)
-    assert [path.name for path in sorted(folder.iterdir())] == ["step-00000010", "step-00000015"]
+    left = ["step-00000010", "step-00000015", "step-00000020.copy"]
+    assert [path.name for path in sorted(folder.iterdir())] == left
+    assert training_run._resolve(config)[1] == folder / "step-00000015"
 
 
 def test_where_all_checkpoints_are_damaged_the_run_is_begun_again(tmp_path: Path) -> None:
