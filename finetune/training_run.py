@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from rich.console import Console
 
 from finetune.config import TrainConfig, check_config_file
@@ -63,6 +63,7 @@ def train(config: TrainConfig) -> None:
 def _train(config: TrainConfig) -> None:
     config, resume_from = _resolve(config)
     accelerator = make_accelerator(config)
+    _check_same_checkpoint(config.output_dir, resume_from)
     config = _with_workers(config, accelerator)
     _check_environment(config, accelerator)
     setup = set_up(config, accelerator)
@@ -113,6 +114,18 @@ def _print_once(message: str) -> None:
     """Print in the first process alone, before accelerate knows which that is."""
     if os.environ.get("RANK", "0") == "0":
         print(message)
+
+
+def _check_same_checkpoint(output_dir: Path, resume_from: Path | None) -> None:
+    """Raises InputError, in all processes, where they have found different checkpoints: as each looks for itself, one
+    of them may fail to read a file, or be on a machine that has none of the run's.
+    """
+    found = gather_object(["none" if resume_from is None else resume_from.name])
+    if len(set(found)) > 1:
+        raise InputError(
+            f"{output_dir}: the processes found different checkpoints to resume from ({', '.join(found)}); expected "
+            "one folder that all of them can read: put it where all machines see it, and run the same command again"
+        )
 
 
 def _with_division_of(run: Path, config: TrainConfig) -> TrainConfig:

@@ -302,7 +302,8 @@ class TrainingLoop:
         self._accelerator.wait_for_everyone()
         if len(self._best_steps) < 2:
             return
-        steps = tuple(sorted(self._best.kept(self._best_steps)))
+        kept = gather_object([self._best.kept(self._best_steps)])  # another machine may not see all files
+        steps = tuple(sorted(set(kept[0]).intersection(*kept)))
         lost = sorted({*self._best_steps} - {*steps})
         if lost:
             self._accelerator.print(

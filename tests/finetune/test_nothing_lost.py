@@ -27,6 +27,7 @@ from finetune.models import about
 from finetune.models.base import Batch, EvaluationOutput, Hypothesis, pad_batch
 from finetune.training import checkpoint
 from finetune.training import evaluation as evaluation_module
+from finetune.training import loop as loop_module
 from finetune.training.averaging import MovingAverage
 from finetune.training.checkpoint import Progress, Ranked, States
 from finetune.training.evaluation import Evaluation, Evaluator, ValidationSample
@@ -155,6 +156,17 @@ def test_where_all_checkpoints_are_damaged_the_run_is_begun_again(tmp_path: Path
     with pytest.raises(InputError, match=r"step-00000002: damaged \(progress.*no earlier .* intact.*--overwrite true"):
         checkpoint.newest_intact(tmp_path, print)
     assert checkpoint.newest_intact(tmp_path / "none", print) is None
+
+
+def test_processes_that_find_different_checkpoints_do_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training_run._check_same_checkpoint(tmp_path, None)
+    monkeypatch.setattr(training_run, "gather_object", lambda own: [*own, "step-00000010"])
+    training_run._check_same_checkpoint(tmp_path, tmp_path / "step-00000010")
+    for found in (None, tmp_path / "step-00000020"):
+        with pytest.raises(InputError, match=r"different checkpoints to resume from \((none|step-00000020), step-0"):
+            training_run._check_same_checkpoint(tmp_path, found)
 
 
 def test_from_an_earlier_checkpoint_the_run_ends_with_the_same_weights(
@@ -387,10 +399,11 @@ def test_a_kill_between_checkpoint_and_model_leaves_what_the_log_says(
     assert loop_at(resumed._progress.step).run() and found() == ("0.4", [[0], [1], [2]])
 
 
+@pytest.mark.parametrize("lost_here", [True, False])
 def test_the_mean_is_said_to_be_of_the_weights_that_are_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lost_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the three best evaluations, at steps 2 to 4, the weights of step 3 are lost."""
+    """Of the three best evaluations, at steps 2 to 4, the weights of step 3 are lost, to this process or another."""
     loop = loop_of(tmp_path, average_best=3, max_steps=4, eval_steps=1)
     rates, kept = iter((0.9, 0.8, 0.6, 0.5, 0.4, 0.3)), tmp_path / "checkpoints" / "best"
     average_best = loop._average_best
@@ -401,7 +414,10 @@ def test_the_mean_is_said_to_be_of_the_weights_that_are_there(
     def with_one_lost(*arguments: Any) -> None:
         names = {"1.safetensors", "2.safetensors", "3.safetensors", "4.safetensors"}
         assert {path.name for path in kept.iterdir()} == names, "the checkpoint before the last ranks step 1"
-        (kept / "3.safetensors").unlink()
+        if lost_here:
+            (kept / "3.safetensors").unlink()
+        else:
+            monkeypatch.setattr(loop_module, "gather_object", lambda own: [*own, (4, 2)])
         average_best(*arguments)
 
     monkeypatch.setattr(loop, "_average_best", with_one_lost)
