@@ -403,11 +403,12 @@ class TrainingLoop:
         second one ends it at once.
         """
         before = {which: signal.getsignal(which) for which in STOPPING}
+        own_process = os.getpid()  # those that load data get the handler, and a terminal's Ctrl-C, too
 
         def interrupt(*_: object) -> None:
             self._interrupted = True
             restore()
-            if self._accelerator.is_main_process:
+            if self._accelerator.is_main_process and os.getpid() == own_process:
                 with contextlib.suppress(OSError):
                     os.write(STDERR, STOPPING_NOTE)  # print may be interrupted within itself
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import multiprocessing
 import random
 import resource
 import signal
@@ -623,6 +624,17 @@ def test_a_run_that_is_stopped_during_an_evaluation_loses_nothing(
         log = [{key: line.get(key) for key in keys} for line in RunWriter(folder).read_log()]
         ends.append((log, {path.name: path.read_bytes() for path in files}))
     assert ends[0] == ends[1]
+
+
+def test_a_stop_is_said_once_beside_processes_that_load_data(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C in a terminal goes to all of them."""
+    with loop_of(tmp_path)._catch_interrupt():
+        loading = multiprocessing.get_context("fork").Process(target=signal.raise_signal, args=(signal.SIGINT,))
+        loading.start()
+        loading.join()
+        assert loading.exitcode == 0 and capfd.readouterr().err == ""
+        signal.raise_signal(signal.SIGINT)
+    assert capfd.readouterr().err.count("stopping after this step") == 1
 
 
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
