@@ -19,7 +19,8 @@ def compiled(function: Function) -> Function:
     What is compiled is kept in the folder __pycache__ beside the function's file, where that is not writable in the
     user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles again, and a warning says so. A
     cache that cannot be read is emptied: a former version of this project may have written it. It holds until the
-    function's file changes, or that of a compiled function that it calls, which numba by itself does not look at.
+    function's file changes, or that of a compiled function that it calls, which numba by itself does not look at. One
+    that calls functions of other files must be defined above those of its own file that call it.
     """
     try:
         cached: Any = numba.njit(cache=True, nogil=True)(function)
