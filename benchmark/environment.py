@@ -1,4 +1,4 @@
-"""Where a run is measured: machine, device, the processes of `accelerate launch`; and its description for run.json."""
+"""Where a run is measured: machine, device, the processes of `accelerate launch`; and the command that measures it."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +17,9 @@ import psutil
 
 from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
-from benchmark.results import Run, SystemRun
-from benchmark.results.store import FINGERPRINT, FINGERPRINT_KIND, SampleKey
+from benchmark.results.store import FINGERPRINT_KIND, SampleKey
 from finetune.systems.base import SystemSpec
-from preprocessing.corpus import Corpus, Utterance
+from preprocessing.corpus import Utterance
 
 GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
 NOT_MEASURING = ("output_dir", "overwrite", "fail_on_regression")  # flags that change no measurement
@@ -143,38 +142,6 @@ def describe_machine(device: str, local_processes: int = 1) -> dict[str, str]:
     if device == "cuda":
         description["device"] = torch.cuda.get_device_name()
     return description
-
-
-def describe_run(
-    config: BenchmarkConfig,
-    specs: Sequence[SystemSpec],
-    evaluation_set: EvaluationSet,
-    corpus: Corpus,
-    ranks: DistributedRanks,
-    device: str,
-    notices: Sequence[str],
-    keywords: Sequence[str] = (),
-) -> Run:
-    """The run before anything is measured: machine, corpus, settings, and each system by its name alone."""
-    machine = describe_machine(device, ranks.local_count)
-    if ranks.count > 1:
-        machine["processes"] = f"{ranks.count}, the first of which measured latency and throughput"
-    return Run(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command_of(config),
-        machine=machine,
-        corpus=corpus.reference,
-        conditions=[condition.used for condition in evaluation_set.conditions],
-        profiles=list(config.profiles or ()),  # `with_language` has named them
-        seed=config.seed,
-        notices=list(notices),
-        settings=config.settings() | {FINGERPRINT: corpus_fingerprint(corpus.utterances)},
-        keywords=list(keywords),
-        baseline_system=config.baseline_system,
-        whole_corpus=corpus.whole,
-        code=code_version(),
-        systems=[SystemRun(spec.facts(parameters=0, settings={})) for spec in specs],
-    )
 
 
 def command_of(config: BenchmarkConfig) -> str:

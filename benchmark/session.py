@@ -1,39 +1,21 @@
-"""A whole benchmark: resolve what is measured, run the four phases, score, report.
+"""A whole benchmark: run the four phases, score, report.
 
-The phases are in `benchmark.runner`, what is written while they run in `benchmark.results.store`.
+What is measured is decided in `benchmark.inputs`. The phases are in `benchmark.runner`, what is written while they run
+in `benchmark.results.store`.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import (
-    EvaluationSet,
-    Item,
-    build_evaluation_set,
-    check_recordings,
-    check_segments,
-    requested_conditions,
-    with_language,
-)
-from benchmark.environment import (
-    DistributedRanks,
-    describe_run,
-    join_process_group,
-    leave_process_group,
-    sample_order,
-    threads_of_systems,
-)
-from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
-from benchmark.offline import resolve_corpus
+from benchmark.dataset import Item
+from benchmark.environment import leave_process_group, sample_order, threads_of_systems
+from benchmark.inputs import Inputs, describe_run, resolve_inputs
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
 from benchmark.results import (
@@ -45,55 +27,19 @@ from benchmark.results import (
     Summary,
     SystemRun,
     read_samples,
-    read_summary,
     write_run,
     write_summary,
 )
-from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, failed_systems, with_system
+from benchmark.results.store import PRINTED, ResultsStore, begin_run, failed_systems, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise, untested_rates
-from benchmark.scoring.comparisons import check_baseline_system
-from benchmark.scoring.keywords import Keywords, read_keywords
-from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
-from finetune.models.availability import check_checkpoint
-from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
-from finetune.systems.families import FAMILIES, LM_SPELLINGS
-from finetune.systems.registry import check_language_model, check_system_options, device_of, parse_models
-from finetune.systems.search_options import SEARCH_FLAGS, language_model_options
-from preprocessing.cli.device import resolve_device
+from finetune.systems.registry import device_of
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
-from preprocessing.corpus import Corpus
-from preprocessing.errors import InputError, UsageError
-from preprocessing.text import profile
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """All that is decided before anything is measured.
-
-    baseline: the result of --compare. folder: for the results. console: quiet in every process but the first.
-    notices: sentences that terminal and report show, as that a demo checkpoint stands in. noise_removal: by system.
-    language_model: of the systems whose family ends in +lm. transcripts: of those that ran elsewhere. keywords: those
-    of --keywords.
-    """
-
-    config: BenchmarkConfig
-    baseline: Summary | None
-    specs: Sequence[SystemSpec]
-    corpus: Corpus
-    evaluation_set: EvaluationSet
-    device: str
-    ranks: DistributedRanks
-    folder: Path
-    notices: Sequence[str]
-    console: Console
-    noise_removal: Mapping[str, NoiseRemoval]
-    language_model: LanguageModelOptions
-    transcripts: Sequence[Transcripts]
-    keywords: Sequence[str]
+from preprocessing.errors import InputError
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -104,10 +50,10 @@ def benchmark(config: BenchmarkConfig) -> None:
     """
     inputs = resolve_inputs(config)
     with only_writer(inputs.folder, "--output_dir") if inputs.ranks.is_main else nullcontext():
-        _benchmark(config, inputs)
+        _benchmark(inputs)
 
 
-def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
+def _benchmark(inputs: Inputs) -> None:
     try:
         run, samples = measure(inputs)
     except KeyboardInterrupt:
@@ -131,92 +77,17 @@ def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
             store.read()
             summary = score(inputs, run, samples, store)
             report(inputs, summary, samples, store)
-            if config.fail_on_regression:
+            if inputs.config.fail_on_regression:
                 failures += _regressions(inputs, summary)
     leave_process_group()
     if failures:
         raise InputError("; ".join(failures))
 
 
-def resolve_inputs(config: BenchmarkConfig) -> Inputs:
-    """What `config` asks for, resolved: nothing is loaded yet but the corpus's index. Raises UserError.
-
-    Joins the process group, so that all processes agree on the output folder.
-    """
-    config.check()
-    for name in config.profiles or ():
-        profile(name)
-    keywords = [] if config.keywords is None else read_keywords(config.keywords)
-    baseline = _read_baseline(config)
-    specs = parse_models(config.models)
-    for spec in specs:
-        if spec.family in FAMILIES:
-            check_checkpoint(spec.checkpoint, "--models: ", is_path=spec.family == TRANSCRIPTS)
-    if all(spec.family == TRANSCRIPTS for spec in specs):
-        config = with_clean_speech(config)
-    _check_baseline(config, baseline, specs)
-    if config.baseline_system is not None:
-        check_baseline_system(config.baseline_system, [spec.name for spec in specs])
-    check_language_model(specs, config.lm)
-    _check_search_flags(config, specs)
-    language_model = language_model_options(config)
-    check_system_options(specs, config.system_options)
-    conditions = requested_conditions(config)
-    device = resolve_device(config.device)
-    ranks = join_process_group()
-    folder = ranks.broadcast(config.output_dir or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
-    console = Console(quiet=not ranks.is_main, emoji=False)  # a system may be named module:One:
-    if ranks.is_main:
-        check_output_folder(folder, overwrite=config.overwrite)
-    noise_removal = resolve_noise_removal(config.denoise, [spec for spec in specs if spec.family != TRANSCRIPTS])
-    notices = [spec.notice for spec in specs if spec.notice]
-    notices += noise_removal_notices(config.denoise, noise_removal)
-    corpus = resolve_corpus(config, notices)
-    notes: list[str] = []
-    config = with_language(config, corpus.utterances, [spec.family for spec in specs], notices, notes)
-    for name in (config.profiles or ())[:1]:
-        Keywords(keywords, profile(name))  # refuses now one that could not be counted at the end
-    evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
-    check_segments(corpus.utterances)
-    transcripts = [match_transcripts(spec, corpus.utterances) for spec in specs if spec.family == TRANSCRIPTS]
-    notices += [notice for one in transcripts for notice in one.notices(len(conditions))]
-    if ranks.is_main:
-        check_recordings(evaluation_set)
-    for note in notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
-    for notice in notices:
-        console.print(f"[bold yellow]NOTE[/] {escape(notice)}", highlight=False)
-    return Inputs(
-        config,
-        baseline,
-        specs,
-        corpus,
-        evaluation_set,
-        device,
-        ranks,
-        folder,
-        notices,
-        console,
-        noise_removal,
-        language_model,
-        transcripts,
-        keywords,
-    )
-
-
 def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
     """The run and its samples in their final order; (None, []) in every process but the first."""
     config, ranks, folder = inputs.config, inputs.ranks, inputs.folder
-    run = describe_run(
-        config,
-        inputs.specs,
-        inputs.evaluation_set,
-        inputs.corpus,
-        ranks,
-        inputs.device,
-        inputs.notices,
-        inputs.keywords,
-    )
+    run = describe_run(inputs)
     store = ResultsStore(folder, ranks.file_rank)
     if ranks.is_main:
         failed = [] if config.overwrite else failed_systems(folder)
@@ -390,38 +261,6 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
         if failed and (spec.name, evaluation_set.condition_name(item), evaluation_set.utterance(item).id) in failed
     ]
     return SupervisedSystem(setup, config.timeout, log, on_lost, lost, before)
-
-
-def _check_search_flags(config: BenchmarkConfig, specs: Sequence[SystemSpec]) -> None:
-    """Raises UsageError where a flag of the beam search is set, and no system searches. A user's own class may."""
-    if any(spec.decodes_with_lm or spec.family not in FAMILIES for spec in specs):
-        return
-    default = BenchmarkConfig()
-    for flag in SEARCH_FLAGS:
-        if getattr(config, flag) != getattr(default, flag):
-            raise UsageError(
-                f"--{flag} is used by no system of --models; expected one of {', '.join(LM_SPELLINGS)}: as in "
-                "wav2vec2+lm=CHECKPOINT"
-            )
-
-
-def _read_baseline(config: BenchmarkConfig) -> Summary | None:
-    if config.compare is None:
-        return None
-    if not (config.compare / SUMMARY).is_file():
-        raise UsageError(f"--compare {config.compare} holds no {SUMMARY}; expected an earlier result: name its folder")
-    return read_summary(config.compare / SUMMARY)
-
-
-def _check_baseline(config: BenchmarkConfig, baseline: Summary | None, specs: Sequence[SystemSpec]) -> None:
-    """Raises UsageError where the result of --compare has no system of this run's names."""
-    before = [] if baseline is None else [system.facts.name for system in baseline.systems]
-    now = [spec.name for spec in specs]
-    if before and not set(before) & set(now):
-        raise UsageError(
-            f"--compare {config.compare} holds {', '.join(before)} and --models gives {', '.join(now)}; expected a "
-            "system of the same name in both: name it as before, with --models NAME=FAMILY:CHECKPOINT"
-        )
 
 
 def _paired_changes(

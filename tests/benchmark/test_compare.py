@@ -11,6 +11,7 @@ import pytest
 from benchmark import session
 from benchmark.config import BenchmarkConfig
 from benchmark.environment import command_of
+from benchmark.inputs import resolve_inputs
 from benchmark.results import (
     Change,
     CorpusFacts,
@@ -103,7 +104,7 @@ def test_a_result_without_a_system_of_this_run_is_refused(tmp_path: Path) -> Non
     )
     config = BenchmarkConfig(models="tests.benchmark.odd_systems:One", compare=tmp_path / "old")
     with pytest.raises(UsageError, match=r"holds former and --models gives .*; expected a system of the same name"):
-        session.resolve_inputs(config)
+        resolve_inputs(config)
 
 
 def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from benchmark.dataset import (
     waveform_loader,
     with_language,
 )
+from benchmark.inputs import resolve_inputs
 from benchmark.offline import resolve_corpus
 from benchmark.results import ConditionUsed
-from benchmark.session import resolve_inputs
 from preprocessing import audio
 from preprocessing.corpus import Segment, Utterance, open_corpus
 from preprocessing.errors import InputError, UsageError

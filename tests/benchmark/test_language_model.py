@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmark.config import BenchmarkConfig
+from benchmark.inputs import resolve_inputs
 from benchmark.results import read_samples, read_summary
-from benchmark.session import resolve_inputs
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.language_model_folder import save_language_model
 from finetune.language_model.build import LanguageModelConfig, build_language_model
