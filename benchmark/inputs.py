@@ -30,7 +30,8 @@ from benchmark.environment import (
 )
 from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
 from benchmark.offline import resolve_corpus
-from benchmark.results import SUMMARY, Run, Summary, SystemRun, read_summary
+from benchmark.results import SUMMARY, Run, Summary, SystemRun
+from benchmark.results.folder import ResultsFolder
 from benchmark.results.store import FINGERPRINT, check_output_folder
 from benchmark.scoring.comparisons import check_baseline_system
 from benchmark.scoring.keywords import Keywords, read_keywords
@@ -43,7 +44,7 @@ from finetune.systems.registry import check_language_model, check_system_options
 from finetune.systems.search_options import SEARCH_FLAGS, language_model_options
 from preprocessing.cli.device import resolve_device
 from preprocessing.corpus import Corpus
-from preprocessing.errors import UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 
 
@@ -179,9 +180,12 @@ def _check_search_flags(config: BenchmarkConfig, specs: Sequence[SystemSpec]) ->
 def _read_baseline(config: BenchmarkConfig) -> Summary | None:
     if config.compare is None:
         return None
-    if not (config.compare / SUMMARY).is_file():
-        raise UsageError(f"--compare {config.compare} holds no {SUMMARY}; expected an earlier result: name its folder")
-    return read_summary(config.compare / SUMMARY)
+    results = ResultsFolder(config.compare)
+    try:
+        results.check(SUMMARY)
+    except InputError as error:
+        raise UsageError(f"--compare: {error}") from None
+    return results.read_summary()
 
 
 def _check_baseline(config: BenchmarkConfig, baseline: Summary | None, specs: Sequence[SystemSpec]) -> None:

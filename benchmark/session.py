@@ -26,10 +26,10 @@ from benchmark.results import (
     Sample,
     Summary,
     SystemRun,
-    read_samples,
     write_run,
     write_summary,
 )
+from benchmark.results.folder import ResultsFolder
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, failed_systems, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise, untested_rates
@@ -268,11 +268,11 @@ def _paired_changes(
 ) -> Mapping[tuple[str, str], PairedChange]:
     """The changes of the metric over the utterances of both results, where the earlier one's folder has its samples."""
     assert inputs.config.compare is not None
-    path = inputs.config.compare / SAMPLES
-    if not path.is_file() or baseline.metric != summary.metric:
+    results = ResultsFolder(inputs.config.compare)
+    if not results.has(SAMPLES) or baseline.metric != summary.metric:
         return {}
     profile_name, seed = summary.profiles[0].name, inputs.config.seed
-    return paired_changes(read_samples(path), samples, profile_name, seed=seed, metric=summary.metric)
+    return paired_changes(results.read_samples(), samples, profile_name, seed=seed, metric=summary.metric)
 
 
 def _failure_sentence(system: SystemRun) -> str:

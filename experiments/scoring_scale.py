@@ -107,11 +107,12 @@ def measure(config: Config, utterances: int) -> Cost:
 def score(folder: Path, utterances: int) -> Cost:
     """Score the samples of a folder in this process, which should be a new one; imports count."""
     began = time.perf_counter()
-    from benchmark.results import read_run, read_samples
+    from benchmark.results.folder import ResultsFolder
     from benchmark.scoring import summarise
     from benchmark.worker.resources import peak_memory_bytes
 
-    summary = summarise(read_run(folder / "run.json"), read_samples(folder / "samples.jsonl"), [], [])
+    results = ResultsFolder(folder)
+    summary = summarise(results.read_run(), results.read_samples(), [], [])
     seconds = time.perf_counter() - began
     wer = summary.systems[0].scores[summary.profiles[0].name].wer
     return Cost(utterances, seconds, time.process_time(), peak_memory_bytes(), wer.value)

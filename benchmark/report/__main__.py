@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from preprocessing.cli.options import check_counts, parse_command, run_command
-from preprocessing.errors import InputError
 
 DESCRIPTION = "Regenerate report.html, summary.md, the CSV tables and figures/ of a finished run."
 
@@ -37,17 +36,14 @@ def main() -> None:
     check_counts(("--worst_utterances", config.worst_utterances, 0), ("--audio_utterances", config.audio_utterances, 0))
     from benchmark.report import PAGE, SUMMARY, write_reports
     from benchmark.report.table import print_table
-    from benchmark.results import SAMPLES, TIMINGS, read_samples, read_summary, read_timings
+    from benchmark.results import SAMPLES
     from benchmark.results import SUMMARY as RESULTS
+    from benchmark.results.folder import ResultsFolder
 
     folder = config.results
-    for name in (RESULTS, SAMPLES):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{folder / name} does not exist; expected a folder written by benchmark/run.py: check the path"
-            )
-    summary, samples = read_summary(folder / RESULTS), list(read_samples(folder / SAMPLES))
-    timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
+    results = ResultsFolder(folder)
+    results.check(RESULTS, SAMPLES)
+    summary, samples, timings = results.read_summary(), list(results.read_samples()), results.read_timings()
     write_reports(folder, summary, samples, timings, n_worst=config.worst_utterances, n_audio=config.audio_utterances)
     print_table(summary)
     print(f"written: {folder / SUMMARY}, {folder / PAGE}")

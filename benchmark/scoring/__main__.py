@@ -10,7 +10,7 @@ from pathlib import Path
 
 from preprocessing.cli.notes import note_once
 from preprocessing.cli.options import parse_command, run_command
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import UsageError
 
 DESCRIPTION = (
     "Score the transcripts of a finished benchmark again: with other text profiles, keywords, baseline or seed."
@@ -62,39 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config.check()
     from benchmark.report import write_reports
     from benchmark.report.table import print_table
-    from benchmark.results import (
-        RUN,
-        SAMPLES,
-        SUMMARY,
-        THROUGHPUT,
-        TIMINGS,
-        read_run,
-        read_samples,
-        read_summary,
-        read_throughput,
-        read_timings,
-        write_run,
-        write_summary,
-    )
+    from benchmark.results import RUN, SAMPLES, SUMMARY, write_run, write_summary
+    from benchmark.results.folder import ResultsFolder
     from benchmark.scoring import summarise
     from benchmark.scoring.comparisons import check_baseline_system
     from benchmark.scoring.keywords import read_keywords
     from benchmark.scoring.summary import profile_differences
 
     folder = config.results
-    for name in (RUN, SAMPLES):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{folder / name} is missing; expected a folder that benchmark/run.py wrote, of schema 2 or later: "
-                "name one, or run the benchmark again"
-            )
-    before = run = read_run(folder / RUN)
-    if not (folder / SUMMARY).is_file():
-        raise InputError(
-            f"{folder} holds an unfinished run, without {SUMMARY}; expected a finished one: run the same benchmark "
-            "command again, which goes on with it"
-        )
-    if read_summary(folder / SUMMARY).changes:
+    results = ResultsFolder(folder)
+    results.check(RUN, SAMPLES, SUMMARY)
+    before = run = results.read_run()
+    if results.read_summary().changes:
         note_once("changes", "the changes since the result of --compare are left out: they are of the former scoring")
     if config.profiles is not None:
         run = replace(run, profiles=config.profiles)
@@ -105,10 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run = replace(run, baseline_system=config.baseline_system)
     if config.seed is not None:
         run = replace(run, seed=config.seed)
-    samples = list(read_samples(folder / SAMPLES))
-    timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
-    throughputs = list(read_throughput(folder / THROUGHPUT)) if (folder / THROUGHPUT).is_file() else []
-    summary = summarise(run, samples, timings, throughputs)
+    samples, timings = list(results.read_samples()), results.read_timings()
+    summary = summarise(run, samples, timings, results.read_throughputs())
     if run != before:
         write_run(folder / RUN, run)
     write_summary(folder / SUMMARY, summary)

@@ -115,19 +115,20 @@ class Result:
 
 def read_results(folders: Folders) -> dict[str, Result]:
     """The results of all measured parts that are finished, by name, in the order of PARTS."""
-    from benchmark.results import read_samples, read_summary
+    from benchmark.results.folder import ResultsFolder
 
     found = {}
     for part in PARTS:
         state = state_of(part, folders)
         if not isinstance(part, Measured) or state is None or not is_finished(part, folders):
             continue
-        summary = read_summary(folders.result(part) / "summary.json")
+        results = ResultsFolder(folders.result(part))
+        summary = results.read_summary()
         digits: list[DigitScores] = []
         without_loops: dict[str, Rate] = {}
         if part.name in DIGIT_PARTS:
             known = {one.facts.name for one in summary.systems}
-            samples = [one for one in read_samples(folders.result(part) / "samples.jsonl") if one.system in known]
+            samples = [one for one in results.read_samples() if one.system in known]
             seed = int(summary.settings.get("seed", "0"))
             digits = score_digits(samples, seed)
             without_loops = _digits_without_loops(summary, samples, seed)

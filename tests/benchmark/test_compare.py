@@ -1,5 +1,7 @@
 """--compare hands both results to scoring, and --fail_on_regression ends with 1 only where something is truly worse."""
 
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,12 @@ from benchmark import session
 from benchmark.config import BenchmarkConfig
 from benchmark.environment import command_of
 from benchmark.inputs import resolve_inputs
+from benchmark.report.__main__ import main as report_command
 from benchmark.results import (
     Change,
     CorpusFacts,
     ProfileUsed,
+    Run,
     Sample,
     Speed,
     Spread,
@@ -24,9 +28,11 @@ from benchmark.results import (
     SystemFacts,
     SystemSummary,
     read_summary,
+    write_run,
     write_samples,
     write_summary,
 )
+from benchmark.scoring.__main__ import main as scoring_command
 from preprocessing.errors import InputError, UsageError
 from tests.benchmark.odd_systems import corpus
 
@@ -105,6 +111,27 @@ def test_a_result_without_a_system_of_this_run_is_refused(tmp_path: Path) -> Non
     config = BenchmarkConfig(models="tests.benchmark.odd_systems:One", compare=tmp_path / "old")
     with pytest.raises(UsageError, match=r"holds former and --models gives .*; expected a system of the same name"):
         resolve_inputs(config)
+
+
+@pytest.mark.parametrize("command", ["benchmark", "report", "scoring"])
+def test_every_command_says_alike_what_a_folder_of_results_lacks(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_results() -> None:
+        if command == "benchmark":
+            resolve_inputs(BenchmarkConfig(models="tests.benchmark.odd_systems:One", compare=tmp_path))
+        monkeypatch.setattr(sys, "argv", [command, str(tmp_path)])
+        report_command() if command == "report" else scoring_command()
+
+    flag, error = ("--compare: ", UsageError) if command == "benchmark" else ("", InputError)
+    lacking = "run.json" if command == "scoring" else "summary.json"
+    missing = f"{flag}{tmp_path / lacking} is missing; expected a folder that benchmark/run.py wrote"
+    with pytest.raises(error, match=re.escape(missing)):
+        open_results()
+    write_run(tmp_path / "run.json", Run("2026-01-01", "x", {}, "c", [], ["basic"], 0, [], {}, []))
+    (tmp_path / "samples.jsonl").touch()
+    with pytest.raises(error, match=re.escape(f"{flag}{tmp_path} holds an unfinished run, without summary.json")):
+        open_results()
 
 
 def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -> None:
