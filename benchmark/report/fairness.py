@@ -169,25 +169,24 @@ def profile_effects(summary: Summary) -> list[str]:
 
 def detectable(summary: Summary) -> list[str]:
     """How small a difference the corpus shows, and which utterances ruin that; nothing of too few utterances."""
-    value, metric = summary.minimum_detectable_difference, summary.metric.upper()
+    largest, metric = summary.largest_detectable, summary.metric.upper()
     if too_few(summary):
         return []
     found = []
-    corrected = _corrected([summary.detectable_comparisons])
     if len(summary.detectable_differences) > 1:
         found.append(_detectable_of_pairs(summary))
-    elif value is not None:
-        pairs = {(one.first, one.second) for one in summary.detectable_differences}
-        undetected, exception = _undetected(summary, pairs, f"points of {metric}")
+    elif largest is not None:
+        corrected = _corrected([largest.comparisons])
+        undetected, exception = _undetected(summary, [(largest.first, largest.second)], f"points of {metric}")
         found.append(
             f"{undetected} with 80 % statistical power on this corpus{corrected}: it has too few speakers or "
             f"utterances, or a few of them have most of the words.{exception}"
-            if value >= 1.0
-            else f"The minimum detectable difference on this corpus is {100 * value:.2f} points of {metric} (80 % "
-            f"statistical power){corrected}; smaller differences often remain undetected."
+            if largest.value >= 1.0
+            else f"The minimum detectable difference on this corpus is {100 * largest.value:.2f} points of {metric} "
+            f"(80 % statistical power){corrected}; smaller differences often remain undetected."
         )
-        if summary.detectable_without is not None:
-            found[0] += _ruined(summary, "it", summary.detectable_without, summary.detectable_left_out)
+        if largest.without is not None:
+            found[0] += _ruined(summary, "it", largest.without, largest.left_out)
     elif any(system.scores for system in summary.systems):
         found.append(
             "The minimum detectable difference of this corpus cannot be estimated: the compared errors are the same in "

@@ -392,10 +392,8 @@ class Summary:
     """The content of summary.json: all of a run but its samples and timings.
 
     metric: what decides verdicts: the WER, or the CER of a language that is written without spaces between words.
-    minimum_detectable_difference: in that metric, at 80 % power, of the pair of systems that needs most; None where it
-    cannot be estimated. detectable_without: the same without the utterances `detectable_left_out`, which ruin it.
-    detectable_comparisons: that both are corrected for. detectable_differences: of every pair where it can be
-    estimated.
+    detectable_differences: in that metric, of every pair of systems where it can be estimated, or of the only system
+    (`benchmark.scoring.comparisons`).
     word_profile: the text profile of keywords, word confidences and their rejection, where it is not the first.
     baseline_system: whose comparisons on clean speech are a family of their own; None where all are one.
     code: the git commit that measured, where it is known.
@@ -411,15 +409,16 @@ class Summary:
     notices: list[str]
     settings: dict[str, str]
     conditions: list[ConditionUsed] = field(default_factory=list)
-    minimum_detectable_difference: float | None = None
     changes: list[Change] = field(default_factory=list)
     schema: int = SCHEMA
     metric: Metric = "wer"
-    detectable_without: float | None = None
-    detectable_left_out: list[str] = field(default_factory=list)
     profile_effects: list[ProfileEffect] = field(default_factory=list)
-    detectable_comparisons: int = 1
     detectable_differences: list[DetectableDifference] = field(default_factory=list)
     baseline_system: str | None = None
     word_profile: str | None = None
     code: str | None = None
+
+    @property
+    def largest_detectable(self) -> DetectableDifference | None:
+        """The minimum detectable difference of the pair that needs most; None where none can be estimated."""
+        return max(self.detectable_differences, key=lambda difference: difference.value, default=None)

@@ -94,9 +94,6 @@ def summarise(
     ]
     unit = UNIT if corpus.resampling_unit == UNIT else "utterance"
     comparisons = correct(compared, settings.metric, unit, run.baseline_system)
-    sizes = family_sizes(comparisons)
-    detectable = detectable_differences(clean, run.seed, sizes, run.baseline_system)
-    largest = max(detectable, key=lambda difference: difference.value, default=None)
     notices += _without_speaker(by_system, corpus)
     of_words, first = settings.word_profile.name, normalisers[0].profile.name
     return Summary(
@@ -113,12 +110,8 @@ def summarise(
         notices=[*run.notices, *notices],
         settings=run.settings,
         conditions=run.conditions,
-        minimum_detectable_difference=largest.value if largest else None,
         metric=settings.metric,
-        detectable_without=largest.without if largest else None,
-        detectable_left_out=largest.left_out if largest else [],
-        detectable_comparisons=largest.comparisons if largest else max(sizes.total(), 1),
-        detectable_differences=detectable,
+        detectable_differences=detectable_differences(clean, run.seed, family_sizes(comparisons), run.baseline_system),
         baseline_system=run.baseline_system,
         word_profile=None if of_words == first else of_words,
         code=run.code,

@@ -13,6 +13,7 @@ from benchmark.results import (
     Comparison,
     ConditionUsed,
     Confusion,
+    DetectableDifference,
     Sample,
     Scores,
     SilentRecordings,
@@ -171,7 +172,7 @@ def full_run(
             summary,
             comparisons=comparisons,
             conditions=CONDITIONS,
-            minimum_detectable_difference=0.0091,
+            detectable_differences=[DetectableDifference(names[0], names[1], 0.0091)],
             changes=[
                 Change(names[0], "WER", 0.06, 0.045, "better", f"{names[0]}: WER went from 6.00 % to 4.50 %.", True),
                 Change(

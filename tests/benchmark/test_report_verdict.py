@@ -125,7 +125,7 @@ def test_detectable_differences_are_those_of_the_comparisons_above() -> None:
     summary = of("abcde", [True, False, False, False])
     pairs = [("a", "b", 0.04), ("a", "c", 0.2), ("a", "d", 0.1), ("d", "e", 1.0)]
     found = [DetectableDifference(*pair, comparisons=10) for pair in pairs]
-    summary = dataclasses.replace(summary, minimum_detectable_difference=1.0, detectable_differences=found)
+    summary = dataclasses.replace(summary, detectable_differences=found)
     said = detectable(summary)[0]
     assert "is 4.00 (a and b) to 20.00 (a and c) points of WER" in said and "for 10 comparisons" in said
     assert "up to 100 points" not in said
@@ -156,9 +156,7 @@ def test_what_is_significant_is_not_called_undetectable() -> None:
         summary = of(names, [True, False][: len(names) - 1])
         compared = [dataclasses.replace(one, difference=Rate(difference, -2.0, -0.5)) for one in summary.comparisons]
         found = [*pair, DetectableDifference("a", "c", 1.0, 1)][: len(compared)]
-        summary = dataclasses.replace(
-            summary, comparisons=compared, minimum_detectable_difference=1.0, detectable_differences=found
-        )
+        summary = dataclasses.replace(summary, comparisons=compared, detectable_differences=found)
         sentence = detectable(summary)[0]
         assert sentence.startswith(said)
         assert sentence.endswith(" That between a and b was detected with less power.") == (difference > -1.0)

@@ -254,10 +254,11 @@ def test_a_loop_that_makes_the_verdict_is_said_with_the_figures_without_it() -> 
     assert f"{of_all} (u0, repetition loop: “si” 112 times)" in text
     assert "Without u0, looping is significantly better than steady: " in text
     said = " ".join(caveats(summary))
-    assert summary.minimum_detectable_difference is not None and summary.detectable_without is not None
-    assert summary.detectable_without < 0.3 * summary.minimum_detectable_difference
-    assert f"{100 * summary.minimum_detectable_difference:.2f} points" in said and "u0" in said
-    assert f"{100 * summary.detectable_without:.2f} points" in said
+    largest = summary.largest_detectable
+    assert largest is not None and largest.without is not None
+    assert largest.without < 0.3 * largest.value
+    assert f"{100 * largest.value:.2f} points" in said and "u0" in said
+    assert f"{100 * largest.without:.2f} points" in said
 
 
 def test_of_many_comparisons_that_one_utterance_makes_three_are_said() -> None:
@@ -344,7 +345,7 @@ def test_two_utterances_settle_nothing() -> None:
     for chosen in (systems, systems[:2], systems[:1]):
         names = {one.facts.name for one in chosen}
         summary = summarise(dataclasses.replace(run, systems=chosen), [s for s in samples if s.system in names], [], [])
-        assert summary.minimum_detectable_difference is None
+        assert summary.largest_detectable is None
         assert all(one.different is None and one.adjusted_p is None for one in summary.comparisons)
         said = " ".join([*verdict(summary), *caveats(summary)])
         assert "0.00 points" not in said and "significantly better" not in said
@@ -353,6 +354,6 @@ def test_two_utterances_settle_nothing() -> None:
 
 def test_systems_that_err_alike_show_no_detectable_difference() -> None:
     summary = benchmark_of(a=wrong(60), b=wrong(60))
-    assert summary.minimum_detectable_difference is None
+    assert summary.largest_detectable is None
     said = " ".join(caveats(summary))
     assert "0.00 points" not in said and "cannot be estimated" in said

@@ -1,6 +1,7 @@
 """A whole summary from records made by hand: conditions, failures, systems that did not end; and the command."""
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_every_condition_is_scored_and_compared() -> None:
     assert clean.sentence.startswith("a is significantly better than b: ")
     assert noisy.sentence.startswith("babble 5 dB: ")
     assert clean.adjusted_p == pytest.approx(2 * (clean.p_value or 0))
-    assert 0 < (summary.minimum_detectable_difference or 0) < 0.1
+    assert summary.largest_detectable is not None and 0 < summary.largest_detectable.value < 0.1
     assert a.speed is None and a.confusions and not a.loops and a.segments is None
     assert summary.notices == ["a notice"]
 
@@ -132,9 +133,29 @@ def test_the_detectable_difference_counts_the_correction() -> None:
     three, two = (
         summarise(run_of(*names), [one for one in samples if one.system in names], [], []) for names in ("abc", "ab")
     )
-    assert (three.detectable_comparisons, two.detectable_comparisons) == (3, 1)
-    assert (three.minimum_detectable_difference or 0) > 1.1 * (two.minimum_detectable_difference or 1)
+    of_three, of_two = three.largest_detectable, two.largest_detectable
+    assert of_three is not None and of_two is not None
+    assert of_three.value == max(one.value for one in three.detectable_differences)
+    assert (of_three.comparisons, of_two.comparisons) == (3, 1)
+    assert of_three.value > 1.1 * of_two.value
     assert "after the correction for 3 comparisons" in detectable(three)[0] and "correction" not in detectable(two)[0]
+
+
+def test_the_largest_detectable_difference_is_not_written_and_ignored_in_an_old_summary(
+    tmp_path: Path,
+) -> None:
+    summary, path = summarise(run_of("a", "b"), [*heard("a", 0.1), *heard("b", 0.3)], [], []), tmp_path / "summary.json"
+    write_summary(path, summary)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    former = {
+        "minimum_detectable_difference": 0.5,
+        "detectable_without": 0.4,
+        "detectable_left_out": ["u0"],
+        "detectable_comparisons": 7,
+    }
+    assert not {*former, "largest_detectable"} & set(written) and len(written["detectable_differences"]) == 1
+    path.write_text(json.dumps(written | former), encoding="utf-8")
+    assert read_summary(path) == summary
 
 
 def test_where_a_speaker_has_all_the_words_no_difference_is_promised() -> None:
@@ -144,7 +165,7 @@ def test_where_a_speaker_has_all_the_words_no_difference_is_promised() -> None:
         for one in [*heard("a", 0.1), *heard("b", 0.3)]
     ]
     summary = summarise(run_of("a", "b"), samples, [], [])
-    assert summary.minimum_detectable_difference == 1.0
+    assert summary.largest_detectable is not None and summary.largest_detectable.value == 1.0
     assert detectable(summary)[0].startswith("No difference of up to 100 points of WER is detected")
 
 
