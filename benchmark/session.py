@@ -239,15 +239,22 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
     config, evaluation_set, ranks = inputs.config, inputs.evaluation_set, inputs.ranks
     own = config.system_options.get(spec.name, SystemOptions())
     options = LoadOptions(
-        device_of(spec.family, config.device),
-        own.language or config.language,
-        inputs.noise_removal[spec.name].applied,
-        config.precision,
-        inputs.language_model,
-        own,
+        device=device_of(spec.family, config.device),
+        language=own.language or config.language,
+        denoise=inputs.noise_removal[spec.name].applied,
+        precision=config.precision,
+        language_model=inputs.language_model,
+        system=own,
     )
     threads = threads_of_systems(ranks.local_count)
-    setup = WorkerSetup(spec, options, evaluation_set, ranks.local_rank, ranks.local_count, threads)
+    setup = WorkerSetup(
+        spec=spec,
+        options=options,
+        evaluation_set=evaluation_set,
+        local_rank=ranks.local_rank,
+        local_processes=ranks.local_count,
+        threads=threads,
+    )
 
     def on_lost(item: Item, reason: str) -> None:
         store.add_sample(make_sample(evaluation_set, spec.name, item, Hypothesis("", reason)))

@@ -40,7 +40,7 @@ CONTEXT_WORDS = 8  # on either side of a difference in a long text
 _HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Everything that a report is made of.
 
@@ -80,7 +80,15 @@ def prepare(
     if summary.word_profile is not None and any(one.words is not None for one in samples):
         clean = [one for one in samples if one.condition == CLEAN]
         judged = compare_utterances(summary, clean, tokens(profile(summary.word_profile), summary.metric))
-    return Content(summary, utterances, latencies, points, drawn, recordings, judged)
+    return Content(
+        summary=summary,
+        utterances=utterances,
+        latencies=latencies,
+        points=points,
+        plots=drawn,
+        recordings=recordings,
+        judged=judged,
+    )
 
 
 def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:

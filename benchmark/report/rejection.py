@@ -18,7 +18,7 @@ from preprocessing.batching import evenly_spaced
 MOST_THRESHOLDS = 101  # of each system; of more different confidences, so many that are evenly spaced by rank
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """What a threshold does to one system's clean utterances.
 
@@ -59,14 +59,14 @@ def rejections(utterances: Sequence[ComparedUtterance], profile: str) -> Iterato
             hits = sum(accepted)
             wrong = len(accepted) - hits
             yield Rejection(
-                name,
-                threshold,
-                len(judged),
-                len(accepted),
-                wrong,
-                wrong / n_wrong if n_wrong else None,
-                (n_right - hits) / n_right if n_right else None,
-                profile,
+                system=name,
+                threshold=threshold,
+                utterances=len(judged),
+                accepted=len(accepted),
+                wrong=wrong,
+                false_accept_rate=wrong / n_wrong if n_wrong else None,
+                false_reject_rate=(n_right - hits) / n_right if n_right else None,
+                profile=profile,
             )
 
 

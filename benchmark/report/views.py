@@ -102,7 +102,7 @@ class ConfusionBar:
     percent_of_highest: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InfluenceTable:
     """A system's rate with all utterances and without some, and the utterances that change it most.
 
@@ -405,12 +405,12 @@ def influences(summary: Summary) -> dict[str, InfluenceTable]:
         looped = [one for one in system.influences if one.looped]
         kept = {one.id for one in [*system.influences[:MAX_INFLUENCES], *looped[:MAX_LOOPED]]}
         found[system.facts.name] = InfluenceTable(
-            system.scores[profile].rate(summary.metric),
-            system.without_loops,
-            len(looped),
-            system.without_decisive,
-            sum(one.decisive for one in system.influences),
-            [one for one in system.influences if one.id in kept],
+            rate=system.scores[profile].rate(summary.metric),
+            without_loops=system.without_loops,
+            n_looped=len(looped),
+            without_decisive=system.without_decisive,
+            n_decisive=sum(one.decisive for one in system.influences),
+            rows=[one for one in system.influences if one.id in kept],
         )
     return found
 

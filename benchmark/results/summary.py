@@ -74,7 +74,7 @@ class Slice:
         return self.cer if metric == "cer" and self.cer is not None else self.wer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:
     """What one clean utterance does to a system's rate, which is the summary's metric.
 
@@ -196,7 +196,7 @@ class KeywordScores:
     counts: list[KeywordCount]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WordTimes:
     """How far the times of correctly recognised words are from the true ones, in seconds, absolute.
 
@@ -212,7 +212,7 @@ class WordTimes:
     within_200_ms: Rate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WordScores:
     """How well a system's confidences say which of its words are right, on clean speech under
     `Summary.word_profile`, and how exact its word times are (`benchmark.scoring.words`).
@@ -337,7 +337,7 @@ class DetectableDifference:
     left_out: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileEffect:
     """A comparison on clean speech that a text profile changes.
 

@@ -83,7 +83,7 @@ def _slice(
     resampling = resample([samples[row].speaker for row in rows], seed=seed)
     wer = rate(own.errors.tolist(), own.reference_words.tolist(), resampling)
     cer = rate(own.character_errors.tolist(), own.characters.tolist(), resampling) if metric == "cer" else None
-    return Slice(by, value, len(rows), int(own.of(metric)[1].sum()), wer, cer)
+    return Slice(by=by, value=value, utterances=len(rows), words=int(own.of(metric)[1].sum()), wer=wer, cer=cer)
 
 
 def _properties(

@@ -73,7 +73,14 @@ def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: 
         paired = _paired(systems[first], systems[second], seed)
         if paired is None:
             continue
-        one = Comparison(first, second, paired.difference, "", condition, paired.p_value)
+        one = Comparison(
+            first=first,
+            second=second,
+            difference=paired.difference,
+            sentence="",
+            condition=condition,
+            p_value=paired.p_value,
+        )
         if condition == CLEAN and paired.p_value is not None:
             ids = [*systems[first].decisive(), *systems[second].decisive(), *paired.overturning()]
             left_out = list(dict.fromkeys(ids))
@@ -172,7 +179,7 @@ def detectable_differences(
         value, ruining = _detectable(own, seed, n_tested)
         if value is None:
             continue
-        one = DetectableDifference(first, second, value, n_tested)
+        one = DetectableDifference(first=first, second=second, value=value, comparisons=n_tested)
         left_out = list(dict.fromkeys([*ruining, *decided[first], *decided.get(second, ())]))
         without, _ = _detectable([system.without(left_out) for system in own], seed, n_tested)
         if left_out and without is not None and without <= RUINED * value:

@@ -75,16 +75,16 @@ def influences(ids: Sequence[str], errors: Column, lengths: Column, loops: Mappi
             continue
         found.append(
             Influence(
-                ids[row],
-                int(errors[row]),
-                int(lengths[row]),
-                float(without[row]),
-                float(change[row]),
-                row in decided,
-                loop is not None,
-                loop.words if loop else "",
-                loop.times if loop else 0,
-                loop.compression_ratio if loop else None,
+                id=ids[row],
+                errors=int(errors[row]),
+                length=int(lengths[row]),
+                rate_without=float(without[row]),
+                change=float(change[row]),
+                decisive=row in decided,
+                looped=loop is not None,
+                loop=loop.words if loop else "",
+                loop_times=loop.times if loop else 0,
+                compression_ratio=loop.compression_ratio if loop else None,
             )
         )
     return found

@@ -65,7 +65,17 @@ def profile_effects(
         reasons = [_numbers_reason(name, systems[name], counted[name], in_digits[name]) for name in pair]
         reason = max(reasons, key=len) or _spelling_reason(fair, [(systems[name], counted[name]) for name in pair])
         if reason:
-            found.append(ProfileEffect(one.first, one.second, first_profile, one.difference, fair, other, reason))
+            found.append(
+                ProfileEffect(
+                    first=one.first,
+                    second=one.second,
+                    profile=first_profile,
+                    difference=one.difference,
+                    fair=fair,
+                    fair_difference=other,
+                    reason=reason,
+                )
+            )
     return found
 
 

@@ -218,7 +218,9 @@ def paired_changes(
                 for errors, lengths in (one.counts.of(metric) for one in (before, after))
             )
             unit = "utterance" if len(after.samples) == len(shared) else UNIT
-            found[key] = PairedChange(was, now_is, difference, len(after.samples), p_value, unit)
+            found[key] = PairedChange(
+                before=was, now=now_is, difference=difference, utterances=len(after.samples), p_value=p_value, unit=unit
+            )
     return found
 
 
@@ -300,7 +302,16 @@ def _rate_change(
         said += f" after correction for {n_tested} comparisons"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
     sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
-    return Change(system, figure, before, now, kind, sentence, significant, tested=adjusted_p is not None)
+    return Change(
+        system=system,
+        figure=figure,
+        before=before,
+        now=now,
+        kind=kind,
+        sentence=sentence,
+        significant=significant,
+        tested=adjusted_p is not None,
+    )
 
 
 def _independent_change(before: Rate, now: Rate, corpus: CorpusFacts) -> PairedChange:
@@ -318,7 +329,7 @@ def _independent_change(before: Rate, now: Rate, corpus: CorpusFacts) -> PairedC
             quantile = float(stdtrit(freedom, (1.0 + LEVEL) / 2.0))
             p_value = float(2.0 * stdtr(freedom, -quantile * abs(difference.value) / margin))
     unit = UNIT if corpus.resampling_unit == UNIT else "utterance"
-    return PairedChange(before, now, difference, compared, p_value, unit)
+    return PairedChange(before=before, now=now, difference=difference, utterances=compared, p_value=p_value, unit=unit)
 
 
 def _independent_difference(before: Rate, now: Rate) -> Rate:
@@ -356,14 +367,30 @@ def _speed_change(system: str, figure: str, before: Spread, now: Spread, more_is
     )
     rounds = f"rounds {shown(before.low)} to {shown(before.high)} before, {shown(now.low)} to {shown(now.high)} now"
     sentence = f"{system}: {figure} was {shown(before.median)}, is {shown(now.median)}; {rounds}: {_in_words(kind)}."
-    return Change(system, figure, before.median, now.median, kind, sentence, significant)
+    return Change(
+        system=system,
+        figure=figure,
+        before=before.median,
+        now=now.median,
+        kind=kind,
+        sentence=sentence,
+        significant=significant,
+    )
 
 
 def _memory_change(system: str, before: int, now: int) -> Change:
     significant = abs(now - before) > MINIMUM_MEMORY_CHANGE * before
     kind = _kind(significant, better=now < before)
     sentence = f"{system}: peak memory was {before / 1e6:.0f} MB, is {now / 1e6:.0f} MB: {_in_words(kind)}."
-    return Change(system, "peak memory", float(before), float(now), kind, sentence, significant)
+    return Change(
+        system=system,
+        figure="peak memory",
+        before=float(before),
+        now=float(now),
+        kind=kind,
+        sentence=sentence,
+        significant=significant,
+    )
 
 
 def _kind(significant: bool, *, better: bool) -> Kind:

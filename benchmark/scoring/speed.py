@@ -97,7 +97,14 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
         if high - low < LEAST_RANGE_SECONDS or high < LEAST_RATIO * low:
             reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too similar to separate the two (see p50)"
     if reason is not None:
-        return CallCost(None, None, len(kept), shortest, longest, reason)
+        return CallCost(
+            per_call=None,
+            per_audio_second=None,
+            utterances=len(kept),
+            shortest=shortest,
+            longest=longest,
+            reason=reason,
+        )
     durations, latencies = np.array(evenly_spaced(kept, MOST_FITTED), dtype=np.float64).T
     n_fitted = len(durations)
     fixed, slope = _theil_sen(durations, latencies)
@@ -109,11 +116,11 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
             draws.append(_theil_sen(durations[rows], latencies[rows]))
     lows, highs = np.percentile(np.array(draws), [2.5, 97.5], axis=0)
     return CallCost(
-        Rate(fixed, float(min(lows[0], fixed)), float(max(highs[0], fixed))),
-        Rate(slope, float(min(lows[1], slope)), float(max(highs[1], slope))),
-        n_fitted,
-        shortest,
-        longest,
+        per_call=Rate(fixed, float(min(lows[0], fixed)), float(max(highs[0], fixed))),
+        per_audio_second=Rate(slope, float(min(lows[1], slope)), float(max(highs[1], slope))),
+        utterances=n_fitted,
+        shortest=shortest,
+        longest=longest,
     )
 
 

@@ -35,7 +35,7 @@ from preprocessing.text import Profile
 from preprocessing.text.languages import spaced_characters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoringSettings:
     """How the samples of every system of a run are scored.
 
@@ -52,7 +52,7 @@ class ScoringSettings:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConditionResult:
     """What one system wrote under one condition, scored.
 

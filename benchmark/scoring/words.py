@@ -72,7 +72,16 @@ def tokens_of(words: Sequence[Word], normalise: Normalise) -> list[Token | None]
         pieces = normalise(word.word).split()
         for place, piece in enumerate(pieces):
             is_first, is_last = place == 0, place == len(pieces) - 1
-            alone.append(Token(piece, word.start, word.end, word.probability, is_first, is_last))
+            alone.append(
+                Token(
+                    text=piece,
+                    start=word.start,
+                    end=word.end,
+                    probability=word.probability,
+                    is_first=is_first,
+                    is_last=is_last,
+                )
+            )
     whole = normalise(spelled(words)).split()
     if [token.text for token in alone] == whole:
         return list(alone)
@@ -331,6 +340,13 @@ def _shared(tokens: Sequence[Token], texts: Sequence[str]) -> list[Token | None]
     known = [token.probability for token in tokens if token.probability is not None]
     start, end = min(token.start for token in tokens), max(token.end for token in tokens)
     return [
-        Token(text, start, end, min(known, default=None), place == 0, place == len(texts) - 1)
+        Token(
+            text=text,
+            start=start,
+            end=end,
+            probability=min(known, default=None),
+            is_first=place == 0,
+            is_last=place == len(texts) - 1,
+        )
         for place, text in enumerate(texts)
     ]
