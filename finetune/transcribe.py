@@ -164,7 +164,8 @@ def _transcribe(
     console: "Console",
 ) -> None:
     from finetune.systems.registry import load_system
-    from finetune.transcription.run import language_note, transcribe
+    from finetune.transcription.notes import language_note
+    from finetune.transcription.run import transcribe
 
     if config.speakers:
         from finetune.transcription.by_channel import ByChannel
