@@ -26,7 +26,7 @@ from finetune.systems.registry import load_system
 from finetune.systems.transcript import Transcript, joined
 from finetune.transcribe import LOADING, TranscribeConfig, resolve
 from finetune.transcription.notes import language_note
-from finetune.transcription.run import as_it_is, in_pieces
+from finetune.transcription.run import as_it_is, transcribe_pieces
 from preprocessing.audio import MAX_SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.notes import note_once
@@ -82,7 +82,9 @@ class Recogniser:
         else:
             source = recording
         with self._lock:
-            parts = [part for _, part in in_pieces(self.system, source, channel, clean=self._clean, words=words)]
+            parts = [
+                part for _, part in transcribe_pieces(self.system, source, channel, clean=self._clean, words=words)
+            ]
         whole = parts[0] if len(parts) == 1 else joined(parts)
         return Transcript(whole.text, whole.segments, whole.language or self._language)
 

@@ -84,7 +84,7 @@ def transcribe(
         try:
             info = audio.probe(recording.source)
         except AudioError as error:
-            reporter.failed(place, recording, _of(recording, error))
+            reporter.failed(place, recording, _unreadable(recording, error))
             continue
         if recording.n_channels in (None, info.n_channels):
             timed.append(Timed(place, recording, info.duration))
@@ -106,9 +106,9 @@ def transcribe(
                 kept = results.kept_pieces(long.recording, longest) if long.seconds > longest else None
                 if kept is not None and kept.found:
                     reporter.resumed(long.recording, kept.found[-1][0])
-                outcomes = [_in_pieces(system, long, clean, kept, words=words, count=count)]
+                outcomes = [_transcribe_long(system, long, clean, kept, words=words, count=count)]
             else:
-                outcomes = _together(system, loaded, words=words, advance=count)
+                outcomes = _transcribe_batch(system, loaded, words=words, advance=count)
             for planned, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, Failed):
                     reporter.failed(planned.place, planned.recording, outcome)
@@ -140,13 +140,13 @@ class _Reporter:
             self._print(line)
 
     def resumed(self, recording: Recording, seconds: float) -> None:
-        self._print(f"{_named(recording)}: resuming after {seconds:.0f} s")
+        self._print(f"{_with_channel(recording)}: resuming after {seconds:.0f} s")
 
     def done(self, place: int, recording: Recording, outcome: Done) -> None:
         transcript = outcome.transcript
         missed = None if outcome.waveform is None else missed_speech(outcome.waveform, transcript, self._system)
         if missed is not None:
-            self._print(f"note: {_named(recording)}: {missed}")
+            self._print(f"note: {_with_channel(recording)}: {missed}")
         transcript = replace(transcript, language=transcript.language or self._language)
         self._results.write(place, recording, transcript, outcome.seconds)
 
@@ -154,7 +154,7 @@ class _Reporter:
         self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def _named(recording: Recording) -> str:
+def _with_channel(recording: Recording) -> str:
     """The recording, and which channel of it where it is one."""
     return recording.shown if recording.channel is None else f"{recording.shown}, channel {recording.channel}"
 
@@ -196,26 +196,26 @@ def _load(batch: Sequence[Timed], clean: Cleaning) -> "list[Tensor | Failed]":
         try:
             loaded.append(clean(audio.load(recording.source, channel=recording.channel)))
         except AudioError as error:
-            loaded.append(_of(recording, error))
+            loaded.append(_unreadable(recording, error))
     return loaded
 
 
-def _together(
+def _transcribe_batch(
     system: System, loaded: "Sequence[Tensor | Failed]", *, words: bool, advance: Callable[[float], None]
 ) -> list[Outcome]:
     """The outcomes of a batch; where it fails, of each of its recordings by itself."""
     waveforms = [waveform for waveform in loaded if not isinstance(waveform, Failed)]
-    transcribed = iter(_attempts(system, waveforms, words=words, advance=advance))
+    transcribed = iter(_transcribe_all_or_each(system, waveforms, words=words, advance=advance))
     return [waveform if isinstance(waveform, Failed) else next(transcribed) for waveform in loaded]
 
 
-def _attempts(
+def _transcribe_all_or_each(
     system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
 ) -> list[Outcome]:
     """The outcome of each waveform: all at once, or one after the other where that fails."""
     if not waveforms:
         return []
-    transcripts = _attempt(system, waveforms, words=words, advance=advance)
+    transcripts = _transcribe_all(system, waveforms, words=words, advance=advance)
     if not isinstance(transcripts, Failed):
         return [
             Done(transcript, len(waveform) / SAMPLE_RATE, waveform)
@@ -224,11 +224,13 @@ def _attempts(
     if len(waveforms) == 1:
         return [transcripts]
     return [
-        outcome for waveform in waveforms for outcome in _attempts(system, [waveform], words=words, advance=advance)
+        outcome
+        for waveform in waveforms
+        for outcome in _transcribe_all_or_each(system, [waveform], words=words, advance=advance)
     ]
 
 
-def _in_pieces(
+def _transcribe_long(
     system: System, long: Timed, clean: Cleaning, kept: KeptPieces | None, *, words: bool, count: CappedProgress
 ) -> Outcome:
     """The outcome of a long recording: whole where it is no longer than a piece.
@@ -237,14 +239,16 @@ def _in_pieces(
     """
     recording = long.recording
     known = () if kept is None else tuple(kept.found)
-    found = in_pieces(system, recording.source, recording.channel, clean=clean, words=words, advance=count, known=known)
+    found = transcribe_pieces(
+        system, recording.source, recording.channel, clean=clean, words=words, advance=count, known=known
+    )
     parts: list[Transcript] = []
     end = 0.0
     while True:
         try:
             piece = next(found, None)
         except AudioError as error:
-            return _of(recording, error)
+            return _unreadable(recording, error)
         except UserError as error:
             reason = str(error)
             break
@@ -261,7 +265,7 @@ def _in_pieces(
     return Failed(f"after {end:.0f} s: {reason}" if parts else reason)
 
 
-def in_pieces(
+def transcribe_pieces(
     system: System,
     source: AudioSource,
     channel: int | None = None,
@@ -291,7 +295,7 @@ def in_pieces(
         del waveform  # before the next piece is read
 
 
-def _attempt(
+def _transcribe_all(
     system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
 ) -> list[Transcript] | Failed:
     """The transcripts of all, or why there are none."""
@@ -303,6 +307,6 @@ def _attempt(
         return Failed(described(error))
 
 
-def _of(recording: Recording, error: AudioError) -> Failed:
+def _unreadable(recording: Recording, error: AudioError) -> Failed:
     """The error's sentence, with the recording's name where it has that of a temporary file."""
     return Failed(str(error).replace("<open file>", recording.shown))
