@@ -24,8 +24,8 @@ from torch import Tensor
 from finetune.systems.base import System
 from finetune.systems.registry import load_system
 from finetune.systems.transcript import Transcript, joined
-from finetune.transcribe import LOADING, TranscribeConfig, resolve
 from finetune.transcription.notes import language_note
+from finetune.transcription.options import LOADING, TranscribeConfig, resolve
 from finetune.transcription.run import as_it_is, transcribe_pieces
 from preprocessing.audio import MAX_SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate

@@ -29,7 +29,7 @@ from finetune.systems.ctc_model import load_ctc
 from finetune.systems.graphs import ONNXSystem
 from finetune.systems.registry import device_of, load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
-from finetune.transcribe import TranscribeConfig, resolve
+from finetune.transcription.options import TranscribeConfig, resolve
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary

@@ -18,7 +18,8 @@ from finetune.systems.base import PRECISIONS
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.families import FAMILIES, SPELLINGS
 from finetune.systems.registry import check_precision, load_system, parse_model, parse_models
-from finetune.transcribe import TranscribeConfig, main, resolve
+from finetune.transcribe import main
+from finetune.transcription.options import TranscribeConfig, resolve
 from preprocessing import audio
 from preprocessing.cli import notes
 from preprocessing.errors import InputError, UsageError
