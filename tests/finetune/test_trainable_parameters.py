@@ -156,8 +156,8 @@ def test_gradient_checkpointing_and_attention_change_nothing() -> None:
     ("changes", "named"),
     [
         ({"family": "lstm", "lora_rank": 4}, "--model.lora_rank is 4"),
-        ({"family": "lstm", "timestamp_share": 0.5}, "--model.timestamp_share is set, .*; expected whisper with it"),
-        ({"family": "whisper-ctc", "label_smoothing_factor": 0.1}, "--model.label_smoothing_factor is set"),
+        ({"family": "lstm", "timestamp_share": 0.5}, "--model.timestamp_share is 0.5, .*; expected whisper with it"),
+        ({"family": "whisper-ctc", "label_smoothing_factor": 0.1}, "--model.label_smoothing_factor is 0.1"),
         ({"family": "whisper", "attn_implementation": "eager"}, "--model.attn_implementation is eager"),
         ({"lora_rank": 4, "adapters_only": True}, "one of the two"),
         ({"lora_alpha": 8}, "--model.lora_alpha is 8 and --model.lora_rank 0"),
