@@ -154,7 +154,7 @@ def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
         (["--rounds", "0"], 2, ["--rounds is 0"]),
         (["--timeout", "0"], 2, ["--timeout is 0"]),
         (["--conditions", "underwater"], 2, ["underwater"]),
-        (["--compare", "nowhere"], 2, ["--compare nowhere", "summary.json"]),
+        (["--compare", "nowhere"], 2, ["--compare: nowhere/summary.json is missing"]),
         (["--fail_on_regression", "true"], 2, ["--compare"]),
         (["--modells", "x"], 2, ["modells"]),
     ],
