@@ -39,7 +39,7 @@ from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:
-    from finetune.decoding.beam_kernel import SearchTables, Weights
+    from finetune.decoding.prefix_kernel import SearchTables, Weights
 
 T = TypeVar("T")
 
@@ -208,8 +208,8 @@ def bad_frame_error(log_probs: Tensor, frame: int) -> InputError:
 
 def _search_tables(vocabulary: Vocabulary, model: NgramModel | None, settings: BeamSettings) -> "SearchTables":
     """The vocabulary, the language model and the settings as the compiled search takes them."""
-    from finetune.decoding.beam_kernel import CHARACTERS, NONE, WORDS, SearchTables, UnitTables, Weights
     from finetune.decoding.flat_ngram import FlatNgram, build_trie
+    from finetune.decoding.prefix_kernel import CHARACTERS, NONE, WORDS, SearchTables, UnitTables, Weights
 
     flat = FlatNgram.of(NgramModel(({},)) if model is None else model)
     kind = NONE if model is None else CHARACTERS if model.is_of_characters else WORDS

@@ -1,95 +1,45 @@
 """The compiled part of the beam search, in numba: flat arrays in, labels and scores out. `BeamSearch` is its interface,
 `beam_python` the same search in plain Python, which it must agree with.
 
-The prefixes are the nodes of a tree, `Tree`. Each frame goes through four steps: which labels are likely in
+The prefixes are the nodes of a tree (`prefix_kernel`). Each frame goes through four steps: which labels are likely in
 it (`_likely_labels`), which prefixes they lead to (`_extend`), their scores (`_advance`), and which are kept
-(`_keep_best`). What is called for each label takes arrays, not named tuples, whose arrays numba counts one by one.
+(`_keep_best`).
 """
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from finetune.decoding.compiled import compiled
-from finetune.decoding.lookup_kernel import next_node, score_word, table_size
-from finetune.language_model.ngram import LN10
-
-Array = np.ndarray[Any, Any]
-Scalar: TypeAlias = Any  # a number, whose type numba infers: numpy's stubs do not tell its integers from Python's
-
-LOG_ZERO = -math.inf
-NONE, WORDS, CHARACTERS = 0, 1, 2  # what a language model is of
-
-# columns of a prefix's integers
-LABEL, PARENT, FIRST_CHILD, SIBLING, TRIE, HOT, LENGTH, STATE, N_INTS = range(9)
-# columns of a prefix's numbers: P_b and P_nb of Hannun et al., both together, those of the next frame, the score of the
-# ended words, and with that of the word that has not ended
-BLANK, REPEAT, LOGP, NEXT_BLANK, NEXT_REPEAT, ENDED, LM, N_FLOATS = range(8)
-
-
-class UnitTables(NamedTuple):
-    """blank, boundary: their labels. silent, begins_word [labels] bool.
-
-    letters [characters of all labels]: numbers of characters, -1 for one that no word has. tokens: their numbers in a
-    language model of characters. Those of label i are from offsets[i] to offsets[i + 1].
-    """
-
-    blank: int
-    boundary: int
-    silent: Array
-    begins_word: Array
-    letters: Array
-    tokens: Array
-    offsets: Array
-
-
-class Weights(NamedTuple):
-    """`BeamSettings`, and what the language model is of: NONE, WORDS or CHARACTERS.
-
-    begin: the context before a sentence. end, unknown, boundary: numbers of </s>, <unk> and, in a model of characters,
-    of the space. beam_prune_logp: `BeamSettings.pruned_below`.
-    """
-
-    kind: int
-    begin: int
-    end: int
-    unknown: int
-    boundary: int
-    beam_width: int
-    alpha: float
-    beta: float
-    unk_score_offset: float
-    avg_token_len: float
-    beam_prune_logp: float
-    token_min_logp: float
-    hotword_weight: float
-
-
-class SearchTables(NamedTuple):
-    """What a search is given beside the frames: `UnitTables`, `NgramTables`, `TrieTables` of the language model's words
-    and of the hot words, and `Weights`.
-    """
-
-    units: Any
-    ngrams: Any
-    trie: Any
-    hot: Any
-    weights: Any
-
-
-class Tree(NamedTuple):
-    """The prefixes, a row each; the empty one is 0.
-
-    ints [nodes, N_INTS] int32. floats [nodes, N_FLOATS] float64. words [nodes] int64: a hash of the labels of the word
-    that has not ended. free[: n_free[0]] int32: the rows not in use, the next one to use last.
-    """
-
-    ints: Array
-    floats: Array
-    words: Array
-    free: Array
-    n_free: Array
+from finetune.decoding.lookup_kernel import table_size
+from finetune.decoding.prefix_kernel import (
+    BLANK,
+    ENDED,
+    FIRST_CHILD,
+    LABEL,
+    LENGTH,
+    LM,
+    LOG_ZERO,
+    LOGP,
+    NEXT_BLANK,
+    NEXT_REPEAT,
+    NONE,
+    PARENT,
+    REPEAT,
+    SIBLING,
+    STATE,
+    Array,
+    Scalar,
+    fill_child,
+    final_score,
+    find_child,
+    new_tree,
+    remove_dropped,
+    take,
+    with_room,
+    without_last_boundary,
+)
 
 
 class WorkSpace(NamedTuple):
@@ -148,172 +98,6 @@ def _descending(values: Array) -> Array:
             place -= 1
         order[place] = i
     return order
-
-
-@compiled
-def _unk_score(weights: Any, length: Scalar) -> Scalar:
-    return weights.unk_score_offset * max(1.0, length / weights.avg_token_len)
-
-
-@compiled
-def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) -> tuple[Scalar, Scalar]:
-    """What the end of the prefix's word adds to its score, and the state after the word. ints: of the prefix."""
-    added, state = 0.0, np.int64(ints[STATE])
-    is_hot = ints[HOT] >= 0 and hot.words[ints[HOT]] >= 0
-    if is_hot:
-        added += weights.hotword_weight
-    if weights.kind == NONE:
-        return added, state
-    added += weights.beta
-    if weights.kind == WORDS:
-        word = trie.words[ints[TRIE]] if ints[TRIE] >= 0 else -1
-        is_unknown = word < 0
-        if is_unknown:
-            word = weights.unknown
-        logp, state = score_word(ngrams, state, word)
-        if is_unknown and not is_hot:
-            logp += LN10 * weights.unk_score_offset
-        added += weights.alpha * logp
-    return added, state
-
-
-@compiled
-def _pending(hot: Any, weights: Any, ints: Array) -> Scalar:
-    """What a word that has not ended adds to its prefix's score. ints: of the prefix."""
-    if ints[LENGTH] == 0:
-        return 0.0
-    if ints[HOT] > 0:
-        return weights.hotword_weight * ints[LENGTH] / hot.shortest[ints[HOT]]
-    if weights.kind == WORDS and ints[TRIE] < 0:
-        return _unk_score(weights, ints[LENGTH])
-    return 0.0
-
-
-@compiled
-def _fill_child(
-    ngrams: Any, trie: Any, hot: Any, units: Any, weights: Any, ints: Array, floats: Array, words: Array,
-    parent: Scalar, child: Scalar,
-) -> None:  # fmt: skip
-    """Sets word, state and score of a child, whose LABEL is set."""
-    label = ints[child, LABEL]
-    ended, state = floats[parent, ENDED], np.int64(ints[parent, STATE])
-    node, hot_node, length = np.int64(ints[parent, TRIE]), np.int64(ints[parent, HOT]), ints[parent, LENGTH]
-    word: Scalar = words[parent]
-    if units.begins_word[label]:
-        if length > 0:
-            added, state = _end_of_word(ngrams, trie, hot, weights, ints[parent])
-            ended += added
-            if weights.kind == CHARACTERS:
-                logp, state = score_word(ngrams, state, weights.boundary)
-                ended += weights.alpha * logp
-        node, hot_node, length, word = np.int64(0), np.int64(0), 0, 0
-    for place in range(units.offsets[label], units.offsets[label + 1]):
-        node = next_node(trie.keys, trie.children, node, units.letters[place])
-        hot_node = next_node(hot.keys, hot.children, hot_node, units.letters[place])
-        length += 1
-        if weights.kind == CHARACTERS:
-            logp, state = score_word(ngrams, state, units.tokens[place])
-            ended += weights.alpha * logp
-    ints[child, TRIE], ints[child, HOT], ints[child, LENGTH], ints[child, STATE] = node, hot_node, length, state
-    words[child] = word * 1_000_003 + label + 1 if length > 0 else word
-    floats[child, ENDED] = ended
-    floats[child, LM] = ended + _pending(hot, weights, ints[child])
-
-
-@compiled
-def _without_last_boundary(ints: Array, prefix: Scalar) -> Scalar:
-    """The prefix up to its last letter, whose text is the same: a space at the end is not written."""
-    while ints[prefix, LENGTH] == 0 and ints[prefix, PARENT] >= 0:
-        prefix = ints[prefix, PARENT]
-    return prefix
-
-
-@compiled
-def _final_score(tables: Any, tree: Any, prefix: Scalar) -> Scalar:
-    """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end. prefix: one
-    without a last boundary.
-    """
-    ints, weights = tree.ints, tables.weights
-    ended, state = tree.floats[prefix, ENDED], np.int64(ints[prefix, STATE])
-    if ints[prefix, LENGTH] > 0:
-        added, state = _end_of_word(tables.ngrams, tables.trie, tables.hot, weights, ints[prefix])
-        ended += added
-    if weights.kind != NONE:
-        ended += weights.alpha * score_word(tables.ngrams, state, weights.end)[0]
-    return ended
-
-
-@compiled
-def _with_room(tree: Any, n_nodes: Scalar) -> Any:
-    """The tree with room for so many more nodes."""
-    n_free, old = tree.n_free[0], len(tree.free)
-    if n_free >= n_nodes:
-        return tree
-    new = 2 * old + n_nodes
-    ints = np.empty((new, N_INTS), dtype=np.int32)
-    floats = np.empty((new, N_FLOATS))
-    words = np.zeros(new, dtype=np.int64)
-    free = np.empty(new, dtype=np.int32)
-    ints[:old], floats[:old], words[:old], free[:n_free] = tree.ints, tree.floats, tree.words, tree.free[:n_free]
-    for node in range(new - 1, old - 1, -1):
-        free[n_free] = node
-        n_free += 1
-    tree.n_free[0] = n_free
-    return Tree(ints, floats, words, free, tree.n_free)
-
-
-@compiled
-def _take(free: Array, n_free: Array) -> Scalar:
-    """A node that is not in use."""
-    n_free[0] -= 1
-    return free[n_free[0]]
-
-
-@compiled
-def _new_tree(begin: Scalar) -> Any:
-    """The empty prefix alone. begin: the language model's state before a sentence."""
-    empty = Tree(
-        np.empty((0, N_INTS), dtype=np.int32),
-        np.empty((0, N_FLOATS)),
-        np.empty(0, dtype=np.int64),
-        np.empty(0, dtype=np.int32),
-        np.zeros(1, dtype=np.int64),
-    )
-    tree = _with_room(empty, 4096)
-    root = _take(tree.free, tree.n_free)
-    tree.ints[root, :] = -1
-    tree.floats[root, :] = LOG_ZERO
-    tree.ints[root, TRIE], tree.ints[root, HOT], tree.ints[root, LENGTH], tree.ints[root, STATE] = 0, 0, 0, begin
-    tree.floats[root, BLANK], tree.floats[root, LOGP], tree.floats[root, ENDED], tree.floats[root, LM] = 0, 0, 0, 0
-    return tree
-
-
-@compiled
-def _remove(ints: Array, floats: Array, free: Array, n_free: Array, prefix: Scalar) -> None:
-    """Removes a prefix that no path leads to, and each parent left without paths and children."""
-    node = prefix
-    while ints[node, PARENT] >= 0 and ints[node, FIRST_CHILD] < 0 and floats[node, LOGP] == LOG_ZERO:
-        parent = ints[node, PARENT]
-        if ints[parent, FIRST_CHILD] == node:
-            ints[parent, FIRST_CHILD] = ints[node, SIBLING]
-        else:
-            other = ints[parent, FIRST_CHILD]
-            while ints[other, SIBLING] != node:
-                other = ints[other, SIBLING]
-            ints[other, SIBLING] = ints[node, SIBLING]
-        ints[node, PARENT] = -2
-        free[n_free[0]] = node
-        n_free[0] += 1
-        node = parent
-
-
-@compiled
-def _remove_dropped(tree: Any, prefixes: Array) -> None:
-    """Removes those prefixes that are left without paths; some may have gone with a child."""
-    ints, floats, free, n_free = tree.ints, tree.floats, tree.free, tree.n_free
-    for prefix in prefixes:
-        if floats[prefix, LOGP] == LOG_ZERO:
-            _remove(ints, floats, free, n_free, prefix)
 
 
 @compiled
@@ -386,15 +170,6 @@ def _reach(floats: Array, node: Scalar, reached: Array, n_reached: Scalar) -> Sc
 
 
 @compiled
-def _find_child(ints: Array, parent: Scalar, label: Scalar) -> Scalar:
-    """The prefix with one more label, -1 where there is none."""
-    child = ints[parent, FIRST_CHILD]
-    while child >= 0 and ints[child, LABEL] != label:
-        child = ints[child, SIBLING]
-    return child
-
-
-@compiled
 def _extend(tables: Any, tree: Any, beam: Array, labels: Array, logps: Array, bound: Scalar, reached: Array) -> Scalar:
     """Follows the paths of the prefixes in `beam` over one frame: adds their probabilities to NEXT_BLANK and
     NEXT_REPEAT of the prefixes that they lead to, and puts those into `reached`. Returns how many there are.
@@ -425,16 +200,16 @@ def _extend(tables: Any, tree: Any, beam: Array, labels: Array, logps: Array, bo
                 if floats[prefix, BLANK] == LOG_ZERO:
                     continue
                 logp_path = floats[prefix, BLANK] + logp
-            child = _find_child(ints, prefix, label)
+            child = find_child(ints, prefix, label)
             if child < 0:
                 if logp_path < (lowest_ending if units.begins_word[label] else lowest):
                     continue
-                child = _take(free, n_free)
+                child = take(free, n_free)
                 ints[child, LABEL], ints[child, PARENT], ints[child, FIRST_CHILD] = label, prefix, -1
                 ints[child, SIBLING], ints[prefix, FIRST_CHILD] = ints[prefix, FIRST_CHILD], child
                 floats[child, BLANK], floats[child, REPEAT], floats[child, LOGP] = LOG_ZERO, LOG_ZERO, LOG_ZERO
                 floats[child, NEXT_BLANK], floats[child, NEXT_REPEAT] = LOG_ZERO, LOG_ZERO
-                _fill_child(ngrams, trie, hot, units, weights, ints, floats, words, prefix, child)
+                fill_child(ngrams, trie, hot, units, weights, ints, floats, words, prefix, child)
             n_reached = _reach(floats, child, reached, n_reached)
             floats[child, NEXT_REPEAT] = _log_add(floats[child, NEXT_REPEAT], logp_path)
     return n_reached
@@ -536,7 +311,7 @@ def _hypotheses(tables: Any, tree: Any, beam: Array, n_best: Scalar) -> tuple[Ar
     n_hypotheses = 0
     for i in range(len(beam)):
         node = beam[i]
-        end = _without_last_boundary(ints, node)
+        end = without_last_boundary(ints, node)
         number = hypotheses[end]
         if number < 0:
             hypotheses[end] = n_hypotheses
@@ -548,7 +323,7 @@ def _hypotheses(tables: Any, tree: Any, beam: Array, n_best: Scalar) -> tuple[Ar
         totals[number] = _log_add(totals[number], floats[node, LOGP])
     final = np.empty(n_hypotheses)
     for i in range(n_hypotheses):
-        final[i] = totals[i] + _final_score(tables, tree, _without_last_boundary(ints, likeliest[i]))
+        final[i] = totals[i] + final_score(tables, tree, without_last_boundary(ints, likeliest[i]))
     order = _descending(final)[:n_best]
     offsets = np.zeros(len(order) + 1, dtype=np.int64)
     for i in range(len(order)):
@@ -580,7 +355,7 @@ def search(log_probs: Array, tables: Any, n_best: Scalar, recombines: bool) -> t
     """
     n_frames, n_units = log_probs.shape
     blank, weights = tables.units.blank, tables.weights
-    tree = _new_tree(weights.begin)
+    tree = new_tree(weights.begin)
     beam = np.zeros(weights.beam_width, dtype=np.int32)
     previous = np.zeros(weights.beam_width, dtype=np.int32)
     n_beam = 1
@@ -596,7 +371,7 @@ def search(log_probs: Array, tables: Any, n_best: Scalar, recombines: bool) -> t
                 tree.floats[prefix, BLANK], tree.floats[prefix, REPEAT] = tree.floats[prefix, LOGP], LOG_ZERO
             continue
         most_reached = n_beam * (n_labels + 1)
-        tree = _with_room(tree, most_reached)
+        tree = with_room(tree, most_reached)
         if most_reached > len(work.nodes):
             work = _work_space(2 * most_reached)
         bound = _lowest_new(tables, tree, beam[:n_beam], labels[:n_labels], logps)
@@ -607,6 +382,6 @@ def search(log_probs: Array, tables: Any, n_best: Scalar, recombines: bool) -> t
             _recombine(tree, reached, scores, lowest, work.places[: table_size(n_reached)])
         previous, beam, n_previous = beam, previous, n_beam
         n_beam = _keep_best(reached, scores, work.kept_scores, lowest, tree.floats, beam)
-        _remove_dropped(tree, reached)
-        _remove_dropped(tree, previous[:n_previous])
+        remove_dropped(tree, reached)
+        remove_dropped(tree, previous[:n_previous])
     return -1, *_hypotheses(tables, tree, beam[:n_beam], n_best)

@@ -6,9 +6,11 @@ import this one.
 
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 import numba
+from numba.extending import is_jitted
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,8 +21,8 @@ def compiled(function: Function) -> Function:
     What is compiled is kept in the folder __pycache__ beside the function's file, where that is not writable in the
     user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles again, and a warning says so. A
     cache that cannot be read is emptied: a former version of this project may have written it. It holds until the
-    function's file changes, or that of a compiled function that it calls, which numba by itself does not look at. One
-    that calls functions of other files must be defined above those of its own file that call it.
+    function's file changes, or one that this file imports compiled functions from, which numba does not look at: what
+    is compiled holds their code and constants, too.
     """
     try:
         cached: Any = numba.njit(cache=True, nogil=True)(function)
@@ -32,17 +34,16 @@ def compiled(function: Function) -> Function:
         )
         uncached: Function = numba.njit(nogil=True)(function)
         return uncached
-    _depend_on_called(cached)
+    _depend_on_imported(cached)
     _empty_if_unreadable(cached._cache)
     return cached  # type: ignore[no-any-return]
 
 
-def _depend_on_called(cached: Any) -> None:
-    """Adds the stamps (time and size of a file) of the compiled functions that this one calls to its own."""
-    called = [cached.py_func.__globals__.get(name) for name in cached.py_func.__code__.co_names]
-    caches = [getattr(one._cache, "_cache_file", None) for one in called if hasattr(one, "_cache")]
+def _depend_on_imported(cached: Any) -> None:
+    """Adds the stamps (time and size of a file) of the compiled functions in this one's module to its own."""
+    caches = [getattr(one._cache, "_cache_file", None) for one in cached.py_func.__globals__.values() if is_jitted(one)]
     file = cached._cache._cache_file
-    file._source_stamp = (file._source_stamp, *(cache._source_stamp for cache in caches if cache is not None))
+    file._source_stamp = tuple(sorted({file._source_stamp, *chain(*(one._source_stamp for one in caches if one))}))
 
 
 def _empty_if_unreadable(cache: Any) -> None:

@@ -416,11 +416,15 @@ def test_a_cache_that_a_former_version_wrote_is_written_anew(tmp_path: Path) -> 
     assert run() == "3 1\n"
 
 
-def test_a_cache_ends_with_the_file_of_what_the_function_calls(tmp_path: Path) -> None:
+def test_a_cache_ends_with_the_files_that_the_function_uses(tmp_path: Path) -> None:
+    """Also of a constant, and of a function that another one of its own file calls."""
     head = "from finetune.decoding.compiled import compiled\n"
-    callee = tmp_path / "callee.py"
-    callee.write_text(f"{head}@compiled\ndef g(x): return x + 1\n")
-    (tmp_path / "caller.py").write_text(f"{head}from callee import g\n@compiled\ndef f(x): return g(x)\n")
+    used = tmp_path / "used.py"
+    used.write_text(f"{head}N = 1\n@compiled\ndef g(x): return x + 1\n")
+    caller = (
+        "@compiled\ndef f(x): return h(x)\n@compiled\ndef h(x): return g(x) * k(x)\n@compiled\ndef k(x): return N\n"
+    )
+    (tmp_path / "caller.py").write_text(f"{head}from used import N, g\n{caller}")
     own = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
 
     def run() -> str:
@@ -430,8 +434,10 @@ def test_a_cache_ends_with_the_file_of_what_the_function_calls(tmp_path: Path) -
 
     assert run() == "3 0\n"
     assert run() == "3 1\n"
-    callee.write_text(f"{head}@compiled\ndef g(x): return x + 10\n")
+    used.write_text(f"{head}N = 1\n@compiled\ndef g(x): return x + 10\n")
     assert run() == "12 0\n"
+    used.write_text(f"{head}N = 100\n@compiled\ndef g(x): return x + 10\n")
+    assert run() == "1200 0\n"
 
 
 def test_what_is_dropped_is_forgotten() -> None:
