@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from finetune.decoding.compiled import compiled
+from finetune.decoding.compiled import compiled, compiled_borrowing
 from finetune.decoding.lookup_kernel import table_size
 from finetune.decoding.prefix_kernel import (
     BLANK,
@@ -54,7 +54,7 @@ class WorkSpace(NamedTuple):
     places: Array
 
 
-@compiled
+@compiled_borrowing
 def _log_add(first: Scalar, second: Scalar) -> Scalar:
     """ln(exp(first) + exp(second))."""
     if first < second:
@@ -62,7 +62,7 @@ def _log_add(first: Scalar, second: Scalar) -> Scalar:
     return first if second == LOG_ZERO else first + math.log1p(math.exp(second - first))
 
 
-@compiled
+@compiled_borrowing
 def _largest(values: Array, n: Scalar, k: Scalar) -> Scalar:
     """The k-th largest of the first n values, which are put into another order (Hoare's quickselect)."""
     low, high, wanted = 0, n - 1, k - 1
@@ -100,7 +100,7 @@ def _descending(values: Array) -> Array:
     return order
 
 
-@compiled
+@compiled_borrowing
 def _likely_labels(frame_logps: Array, tables: Any, labels: Array, logps: Array) -> Scalar:
     """Puts the labels above token_min_logp, or else the best one, into `labels` and their logarithms into `logps`.
 
@@ -134,7 +134,7 @@ def _work_space(n_nodes: Scalar) -> Any:
     )
 
 
-@compiled
+@compiled_borrowing
 def _lowest_new(tables: Any, tree: Any, beam: Array, labels: Array, logps: Array) -> Scalar:
     """A new prefix that scores less than this, before what its last word may add, is not kept: too many will be better.
 
@@ -160,7 +160,7 @@ def _lowest_new(tables: Any, tree: Any, beam: Array, labels: Array, logps: Array
     return bound - (word_bonus + max(weights.hotword_weight, 0.0))
 
 
-@compiled
+@compiled_borrowing
 def _reach(floats: Array, node: Scalar, reached: Array, n_reached: Scalar) -> Scalar:
     """Adds a prefix to those that the frame leads to, where it is not yet one of them. Returns how many they are."""
     if floats[node, NEXT_BLANK] == LOG_ZERO and floats[node, NEXT_REPEAT] == LOG_ZERO:
@@ -169,15 +169,14 @@ def _reach(floats: Array, node: Scalar, reached: Array, n_reached: Scalar) -> Sc
     return n_reached
 
 
-@compiled
+@compiled_borrowing
 def _extend(tables: Any, tree: Any, beam: Array, labels: Array, logps: Array, bound: Scalar, reached: Array) -> Scalar:
     """Follows the paths of the prefixes in `beam` over one frame: adds their probabilities to NEXT_BLANK and
     NEXT_REPEAT of the prefixes that they lead to, and puts those into `reached`. Returns how many there are.
 
     labels, logps: of the frame. bound: what a new prefix must score, see `_lowest_new`.
     """
-    units, ngrams, trie, hot, weights = tables.units, tables.ngrams, tables.trie, tables.hot, tables.weights
-    ints, floats, words, free, n_free = tree.ints, tree.floats, tree.words, tree.free, tree.n_free
+    units, ints, floats = tables.units, tree.ints, tree.floats
     n_reached = 0
     for prefix in beam:
         lowest = bound - floats[prefix, LM]
@@ -204,18 +203,16 @@ def _extend(tables: Any, tree: Any, beam: Array, labels: Array, logps: Array, bo
             if child < 0:
                 if logp_path < (lowest_ending if units.begins_word[label] else lowest):
                     continue
-                child = take(free, n_free)
-                ints[child, LABEL], ints[child, PARENT], ints[child, FIRST_CHILD] = label, prefix, -1
+                child = take(tree)
+                ints[child, LABEL], ints[child, PARENT] = label, prefix
                 ints[child, SIBLING], ints[prefix, FIRST_CHILD] = ints[prefix, FIRST_CHILD], child
-                floats[child, BLANK], floats[child, REPEAT], floats[child, LOGP] = LOG_ZERO, LOG_ZERO, LOG_ZERO
-                floats[child, NEXT_BLANK], floats[child, NEXT_REPEAT] = LOG_ZERO, LOG_ZERO
-                fill_child(ngrams, trie, hot, units, weights, ints, floats, words, prefix, child)
+                fill_child(tables, tree, prefix, child)
             n_reached = _reach(floats, child, reached, n_reached)
             floats[child, NEXT_REPEAT] = _log_add(floats[child, NEXT_REPEAT], logp_path)
     return n_reached
 
 
-@compiled
+@compiled_borrowing
 def _advance(floats: Array, beam: Array, reached: Array, scores: Array) -> Scalar:
     """Takes the prefixes to the next frame: probabilities from NEXT_BLANK and NEXT_REPEAT, scores into `scores`.
 
@@ -234,7 +231,7 @@ def _advance(floats: Array, beam: Array, reached: Array, scores: Array) -> Scala
     return best
 
 
-@compiled
+@compiled_borrowing
 def _recombine(tree: Any, reached: Array, scores: Array, lowest: Scalar, places: Array) -> None:
     """Drops, by a score of NaN, each prefix whose future is that of one with a higher score: the same state of the
     language model, word so far and last label. A score of NaN is neither above nor at any bound, also not at one of
@@ -270,7 +267,7 @@ def _recombine(tree: Any, reached: Array, scores: Array, lowest: Scalar, places:
             scores[i] = math.nan
 
 
-@compiled
+@compiled_borrowing
 def _keep_best(reached: Array, scores: Array, kept_scores: Array, lowest: Scalar, floats: Array, beam: Array) -> Scalar:
     """Puts the best prefixes that score `lowest` or more into `beam`, as many as it holds, of equal ones the first.
 

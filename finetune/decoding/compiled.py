@@ -24,15 +24,26 @@ def compiled(function: Function) -> Function:
     function's file changes, or one that this file imports compiled functions from, which numba does not look at: what
     is compiled holds their code and constants, too.
     """
+    return _compiled(function)
+
+
+def compiled_borrowing(function: Function) -> Function:
+    """As `compiled`, for a function that makes no arrays: it counts no references to those that it is given, which is
+    most of the time of a small one. numba refuses to compile one that makes an array.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Function, **options: bool) -> Function:
     try:
-        cached: Any = numba.njit(cache=True, nogil=True)(function)
+        cached: Any = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # numba finds no folder for its cache that it can write to
         warnings.warn(
             "numba has no writable folder for its cache, so decoders are compiled again in each process; set "
             "NUMBA_CACHE_DIR to one",
-            stacklevel=2,
+            stacklevel=3,
         )
-        uncached: Function = numba.njit(nogil=True)(function)
+        uncached: Function = numba.njit(nogil=True, **options)(function)
         return uncached
     _depend_on_imported(cached)
     _empty_if_unreadable(cached._cache)

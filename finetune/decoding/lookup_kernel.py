@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from finetune.decoding.compiled import compiled
+from finetune.decoding.compiled import compiled, compiled_borrowing
 
 Array = np.ndarray[Any, Any]
 Scalar: TypeAlias = Any  # a number, whose type numba infers: numpy's stubs do not tell its integers from Python's
 
 
-@compiled
+@compiled_borrowing
 def find_slot(keys: Array, key: Scalar) -> Scalar:
     """The place of a key in a hash table, or the empty one where it belongs. The table's size is a power of two."""
     mask = len(keys) - 1
@@ -25,7 +25,7 @@ def find_slot(keys: Array, key: Scalar) -> Scalar:
     return slot
 
 
-@compiled
+@compiled_borrowing
 def table_size(n_keys: Scalar) -> Scalar:
     size = 16
     while size < 2 * n_keys:
@@ -100,7 +100,7 @@ def build_ngram_tables(
     )
 
 
-@compiled
+@compiled_borrowing
 def _context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -> Scalar:
     """The context of these words, one or more; 0 where there is none."""
     context = unigram_nexts[words[0]]
@@ -112,7 +112,7 @@ def _context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -
     return context
 
 
-@compiled
+@compiled_borrowing
 def _longest_context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -> Scalar:
     """The longest context that these words end with."""
     for first in range(len(words)):
@@ -147,7 +147,7 @@ def build_trie_tables(letters: Array, offsets: Array, numbers: Array) -> tuple[A
     return keys, children, words[:n_nodes].copy(), shortest[:n_nodes].copy()
 
 
-@compiled
+@compiled_borrowing
 def next_node(keys: Array, children: Array, node: Scalar, letter: Scalar) -> Scalar:
     """The node after one more letter, -1 where no word goes on so."""
     if node < 0 or letter < 0:
@@ -156,7 +156,7 @@ def next_node(keys: Array, children: Array, node: Scalar, letter: Scalar) -> Sca
     return np.int64(children[slot]) if keys[slot] != -1 else -1
 
 
-@compiled
+@compiled_borrowing
 def score_word(ngrams: Any, state: Scalar, word: Scalar) -> tuple[Scalar, Scalar]:
     """(ln P(word | state), the state after it), as `NgramModel.score`."""
     backed_off = 0.0
@@ -169,7 +169,7 @@ def score_word(ngrams: Any, state: Scalar, word: Scalar) -> tuple[Scalar, Scalar
     return backed_off + ngrams.unigram_logps[word], np.int64(ngrams.unigram_nexts[word])
 
 
-@compiled
+@compiled_borrowing
 def score_words(ngrams: Any, state: Scalar, words: Array) -> Scalar:
     """ln P(words | state)."""
     total = 0.0

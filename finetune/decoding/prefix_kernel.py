@@ -1,7 +1,6 @@
 """The prefixes of the beam search, in numba: a tree whose nodes have a score, and what a label adds to one.
 
-`beam_kernel` searches with them. What is called for each label takes arrays, not named tuples, whose arrays numba
-counts one by one.
+`beam_kernel` searches with them.
 """
 
 import math
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from finetune.decoding.compiled import compiled
+from finetune.decoding.compiled import compiled, compiled_borrowing
 from finetune.decoding.lookup_kernel import next_node, score_word
 from finetune.language_model.ngram import LN10
 
@@ -90,23 +89,24 @@ class Tree(NamedTuple):
     n_free: Array
 
 
-@compiled
+@compiled_borrowing
 def find_child(ints: Array, parent: Scalar, label: Scalar) -> Scalar:
-    """The prefix with one more label, -1 where there is none."""
+    """The prefix with one more label, -1 where there is none. ints: of the tree."""
     child = ints[parent, FIRST_CHILD]
     while child >= 0 and ints[child, LABEL] != label:
         child = ints[child, SIBLING]
     return child
 
 
-@compiled
+@compiled_borrowing
 def _unk_score(weights: Any, length: Scalar) -> Scalar:
     return weights.unk_score_offset * max(1.0, length / weights.avg_token_len)
 
 
-@compiled
-def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) -> tuple[Scalar, Scalar]:
+@compiled_borrowing
+def _end_of_word(tables: Any, ints: Array) -> tuple[Scalar, Scalar]:
     """What the end of the prefix's word adds to its score, and the state after the word. ints: of the prefix."""
+    trie, hot, weights = tables.trie, tables.hot, tables.weights
     added, state = 0.0, np.int64(ints[STATE])
     is_hot = ints[HOT] >= 0 and hot.words[ints[HOT]] >= 0
     if is_hot:
@@ -119,16 +119,17 @@ def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) ->
         is_unknown = word < 0
         if is_unknown:
             word = weights.unknown
-        logp, state = score_word(ngrams, state, word)
+        logp, state = score_word(tables.ngrams, state, word)
         if is_unknown and not is_hot:
             logp += LN10 * weights.unk_score_offset
         added += weights.alpha * logp
     return added, state
 
 
-@compiled
-def _pending(hot: Any, weights: Any, ints: Array) -> Scalar:
+@compiled_borrowing
+def _pending(tables: Any, ints: Array) -> Scalar:
     """What a word that has not ended adds to its prefix's score. ints: of the prefix."""
+    hot, weights = tables.hot, tables.weights
     if ints[LENGTH] == 0:
         return 0.0
     if ints[HOT] > 0:
@@ -138,19 +139,18 @@ def _pending(hot: Any, weights: Any, ints: Array) -> Scalar:
     return 0.0
 
 
-@compiled
-def fill_child(
-    ngrams: Any, trie: Any, hot: Any, units: Any, weights: Any, ints: Array, floats: Array, words: Array,
-    parent: Scalar, child: Scalar,
-) -> None:  # fmt: skip
+@compiled_borrowing
+def fill_child(tables: Any, tree: Any, parent: Scalar, child: Scalar) -> None:
     """Sets word, state and score of a child, whose LABEL is set."""
+    units, ngrams, trie, hot, weights = tables.units, tables.ngrams, tables.trie, tables.hot, tables.weights
+    ints, floats, words = tree.ints, tree.floats, tree.words
     label = ints[child, LABEL]
     ended, state = floats[parent, ENDED], np.int64(ints[parent, STATE])
     node, hot_node, length = np.int64(ints[parent, TRIE]), np.int64(ints[parent, HOT]), ints[parent, LENGTH]
     word: Scalar = words[parent]
     if units.begins_word[label]:
         if length > 0:
-            added, state = _end_of_word(ngrams, trie, hot, weights, ints[parent])
+            added, state = _end_of_word(tables, ints[parent])
             ended += added
             if weights.kind == CHARACTERS:
                 logp, state = score_word(ngrams, state, weights.boundary)
@@ -166,10 +166,10 @@ def fill_child(
     ints[child, TRIE], ints[child, HOT], ints[child, LENGTH], ints[child, STATE] = node, hot_node, length, state
     words[child] = word * 1_000_003 + label + 1 if length > 0 else word
     floats[child, ENDED] = ended
-    floats[child, LM] = ended + _pending(hot, weights, ints[child])
+    floats[child, LM] = ended + _pending(tables, ints[child])
 
 
-@compiled
+@compiled_borrowing
 def without_last_boundary(ints: Array, prefix: Scalar) -> Scalar:
     """The prefix up to its last letter, whose text is the same: a space at the end is not written."""
     while ints[prefix, LENGTH] == 0 and ints[prefix, PARENT] >= 0:
@@ -177,7 +177,7 @@ def without_last_boundary(ints: Array, prefix: Scalar) -> Scalar:
     return prefix
 
 
-@compiled
+@compiled_borrowing
 def final_score(tables: Any, tree: Any, prefix: Scalar) -> Scalar:
     """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end. prefix: one
     without a last boundary.
@@ -185,7 +185,7 @@ def final_score(tables: Any, tree: Any, prefix: Scalar) -> Scalar:
     ints, weights = tree.ints, tables.weights
     ended, state = tree.floats[prefix, ENDED], np.int64(ints[prefix, STATE])
     if ints[prefix, LENGTH] > 0:
-        added, state = _end_of_word(tables.ngrams, tables.trie, tables.hot, weights, ints[prefix])
+        added, state = _end_of_word(tables, ints[prefix])
         ended += added
     if weights.kind != NONE:
         ended += weights.alpha * score_word(tables.ngrams, state, weights.end)[0]
@@ -211,11 +211,15 @@ def with_room(tree: Any, n_nodes: Scalar) -> Any:
     return Tree(ints, floats, words, free, tree.n_free)
 
 
-@compiled
-def take(free: Array, n_free: Array) -> Scalar:
-    """A node that is not in use."""
-    n_free[0] -= 1
-    return free[n_free[0]]
+@compiled_borrowing
+def take(tree: Any) -> Scalar:
+    """A node that was not in use, without paths and children."""
+    tree.n_free[0] -= 1
+    node = tree.free[tree.n_free[0]]
+    tree.ints[node, FIRST_CHILD] = -1
+    for column in range(N_FLOATS):
+        tree.floats[node, column] = LOG_ZERO
+    return node
 
 
 @compiled
@@ -229,37 +233,29 @@ def new_tree(begin: Scalar) -> Any:
         np.zeros(1, dtype=np.int64),
     )
     tree = with_room(empty, 4096)
-    root = take(tree.free, tree.n_free)
+    root = take(tree)
     tree.ints[root, :] = -1
-    tree.floats[root, :] = LOG_ZERO
     tree.ints[root, TRIE], tree.ints[root, HOT], tree.ints[root, LENGTH], tree.ints[root, STATE] = 0, 0, 0, begin
     tree.floats[root, BLANK], tree.floats[root, LOGP], tree.floats[root, ENDED], tree.floats[root, LM] = 0, 0, 0, 0
     return tree
 
 
-@compiled
-def _remove(ints: Array, floats: Array, free: Array, n_free: Array, prefix: Scalar) -> None:
-    """Removes a prefix that no path leads to, and each parent left without paths and children."""
-    node = prefix
-    while ints[node, PARENT] >= 0 and ints[node, FIRST_CHILD] < 0 and floats[node, LOGP] == LOG_ZERO:
-        parent = ints[node, PARENT]
-        if ints[parent, FIRST_CHILD] == node:
-            ints[parent, FIRST_CHILD] = ints[node, SIBLING]
-        else:
-            other = ints[parent, FIRST_CHILD]
-            while ints[other, SIBLING] != node:
-                other = ints[other, SIBLING]
-            ints[other, SIBLING] = ints[node, SIBLING]
-        ints[node, PARENT] = -2
-        free[n_free[0]] = node
-        n_free[0] += 1
-        node = parent
-
-
-@compiled
+@compiled_borrowing
 def remove_dropped(tree: Any, prefixes: Array) -> None:
-    """Removes those prefixes that are left without paths; some may have gone with a child."""
+    """Removes those prefixes that are left without paths and children, and each parent that this leaves so."""
     ints, floats, free, n_free = tree.ints, tree.floats, tree.free, tree.n_free
     for prefix in prefixes:
-        if floats[prefix, LOGP] == LOG_ZERO:
-            _remove(ints, floats, free, n_free, prefix)
+        node = prefix
+        while ints[node, PARENT] >= 0 and ints[node, FIRST_CHILD] < 0 and floats[node, LOGP] == LOG_ZERO:
+            parent = ints[node, PARENT]
+            if ints[parent, FIRST_CHILD] == node:
+                ints[parent, FIRST_CHILD] = ints[node, SIBLING]
+            else:
+                other = ints[parent, FIRST_CHILD]
+                while ints[other, SIBLING] != node:
+                    other = ints[other, SIBLING]
+                ints[other, SIBLING] = ints[node, SIBLING]
+            ints[node, PARENT] = -2
+            free[n_free[0]] = node
+            n_free[0] += 1
+            node = parent

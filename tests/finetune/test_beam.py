@@ -20,10 +20,12 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numba.core.errors import TypingError
 from torch import Tensor
 
 from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings
 from finetune.decoding.beam_python import PythonBeamSearch
+from finetune.decoding.compiled import compiled, compiled_borrowing
 from finetune.decoding.flat_ngram import FlatNgram
 from finetune.decoding.greedy import collapse
 from finetune.decoding.search import Search
@@ -438,6 +440,17 @@ def test_a_cache_ends_with_the_files_that_the_function_uses(tmp_path: Path) -> N
     assert run() == "12 0\n"
     used.write_text(f"{head}N = 100\n@compiled\ndef g(x): return x + 10\n")
     assert run() == "1200 0\n"
+
+
+def test_a_function_that_borrows_its_arrays_cannot_make_one() -> None:
+    """Nothing would free it."""
+    with pytest.raises(TypingError, match="empty"):
+        compiled_borrowing(made)(3)
+    assert compiled(made)(3) == 0.0
+
+
+def made(n: int) -> float:
+    return float(np.zeros(n)[0])
 
 
 def test_what_is_dropped_is_forgotten() -> None:
