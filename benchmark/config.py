@@ -40,7 +40,8 @@ class BenchmarkConfig(SearchOptions):
     test-clean."""
 
     limit: int | None = None
-    """Use only this many utterances, from the first on."""
+    """Use only this many utterances, evenly spaced in the corpus; of a dataset of the Hub or of parquet files, the
+    first."""
 
     output_dir: Path | None = None
     """Folder of the results, including report.html; an unfinished run there is resumed. Default:

@@ -25,11 +25,14 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     """
     corpus = _open(config, notices).require_complete()
     notices += [f"{note}." for note in corpus.notes]
-    if corpus.whole is not None or corpus.unread is None:
-        n_read = len(corpus.utterances)
-        of_all = "" if corpus.whole is None else f" of {corpus.whole:,}"
+    n_measured = len(corpus.utterances)
+    if corpus.whole is not None:
         notices.append(
-            f"--limit {config.limit}: only the first {n_read:,}{of_all} utterances are measured. They may be of few "
+            f"--limit {config.limit}: only {n_measured:,} of {corpus.whole:,} utterances are measured, evenly spaced."
+        )
+    elif corpus.unread is None:
+        notices.append(
+            f"--limit {config.limit}: only the first {n_measured:,} utterances are measured. They may be of few "
             "speakers, or of few different texts."
         )
     beyond_end = parts_beyond_end(corpus.utterances)
@@ -38,11 +41,11 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
 
 def _open(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     if config.data is not None:
-        return open_corpus(config.data, limit=config.limit, check_durations=True, columns=config.slices)
+        return open_corpus(config.data, limit=config.limit, spread=True, check_durations=True, columns=config.slices)
     if hub_has(DEFAULT_DATASET, kind="dataset"):
-        return open_corpus(DEFAULT_DATA, limit=config.limit, columns=config.slices)
+        return open_corpus(DEFAULT_DATA, limit=config.limit, spread=True, columns=config.slices)
     notices.append(
         "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus replaces it: synthetic commands "
         "that say nothing about real speech."
     )
-    return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit, columns=config.slices)
+    return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit, spread=True, columns=config.slices)

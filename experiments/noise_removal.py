@@ -49,7 +49,7 @@ class Config(ExperimentOptions):
     """Text normalisation profile for scoring."""
 
     limit: int | None = None
-    """Use only this many utterances, from the first on; with --quick at most 10."""
+    """Use only this many utterances, evenly spaced in the corpus; with --quick at most 10."""
 
     seed: int = 0
     """Seed of the choice of noises and of the bootstrap."""
@@ -86,7 +86,7 @@ def run(config: Config) -> Findings:
             f"--noise {noise}: no such file or folder; expected a noise recording or a folder of them: name one"
         )
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES) if config.quick else config.limit
-    corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).require_complete()
+    corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit, spread=True).require_complete()
     hide_loading_bars()
     system = load_system(specs[0], LoadOptions("cpu", None))
     levels = measure_levels(config, system, corpus.utterances, noise)

@@ -66,7 +66,7 @@ class Config(ExperimentOptions):
     """Device that the models run on; auto takes a GPU if there is one."""
 
     limit: int | None = None
-    """Use only this many utterances of each subset, from the first on, to try the command; published figures are
+    """Use only this many utterances of each subset, the first ones, to try the command; published figures are
     over all."""
 
     def check(self) -> None:

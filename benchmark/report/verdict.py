@@ -166,10 +166,10 @@ def part_of_corpus(summary: Summary) -> str:
     >>> from benchmark.results import CorpusFacts
     >>> from types import SimpleNamespace
     >>> part_of_corpus(SimpleNamespace(corpus=CorpusFacts("digits", 40, 0.1, 6, "speaker", whole=60)))
-    'the first 40 of 60 utterances'
+    '40 of 60 utterances'
     """
     corpus = summary.corpus
-    return "" if corpus.whole is None else f"the first {corpus.utterances:,} of {corpus.whole:,} utterances"
+    return "" if corpus.whole is None else f"{corpus.utterances:,} of {corpus.whole:,} utterances"
 
 
 def _rates(summary: Summary) -> list[str]:

@@ -43,11 +43,9 @@ class CorpusUsed:
 
 def open_test(reference: str, limit: int | None = None) -> "list[Utterance]":
     """The utterances of a test corpus, at most `limit`, evenly spaced. Raises InputError where one cannot be used."""
-    from preprocessing.batching import evenly_spaced
     from preprocessing.corpus import open_corpus
 
-    utterances = list(open_corpus(reference).require_complete().utterances)
-    return utterances if limit is None else list(evenly_spaced(utterances, limit))
+    return list(open_corpus(reference, limit=limit, spread=True).require_complete().utterances)
 
 
 def corpus_name(reference: str) -> str:

@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preprocessing.corpus.open import from_dataset, open_corpus, parts_beyond_end, stream_corpus
+    from preprocessing.corpus.lengths import parts_beyond_end
+    from preprocessing.corpus.open import from_dataset, open_corpus, stream_corpus
     from preprocessing.corpus.utterance import (
         Corpus,
         Reject,
@@ -38,10 +39,10 @@ __all__ = [
     "stream_corpus",
 ]
 
-_OF_OPEN = {"from_dataset", "open_corpus", "parts_beyond_end", "stream_corpus"}
+_MODULES = {"from_dataset": "open", "open_corpus": "open", "parts_beyond_end": "lengths", "stream_corpus": "open"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'open' if name in _OF_OPEN else 'utterance'}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'utterance')}"), name)

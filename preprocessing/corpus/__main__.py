@@ -46,7 +46,8 @@ class CorpusConfig:
     """Text normalisation profile for counting and comparing texts. Default: the one that a benchmark scores the corpus
     under: basic:LANGUAGE of the language that all utterances name, basic of several, librispeech of English or none."""
     limit: int | None = None
-    """Measure only this many utterances, from the first on."""
+    """Measure only this many utterances, evenly spaced in the corpus; of a dataset of the Hub or of parquet files, the
+    first."""
     workers: int | None = None
     """Number of decoding processes; 0 decodes in the main process. Default: one per CPU core."""
 
@@ -106,7 +107,7 @@ def _open(reference: str, limit: int | None) -> "Corpus":
     from preprocessing.corpus import open_corpus
 
     began, processor_began = time.perf_counter(), time.process_time()
-    corpus = open_corpus(reference, limit=limit)
+    corpus = open_corpus(reference, limit=limit, spread=True)
     seconds, processor = time.perf_counter() - began, time.process_time() - processor_began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(

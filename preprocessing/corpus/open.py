@@ -6,35 +6,29 @@ the corpus states is not even opened, unless `check_durations` asks for it.
 """
 
 import gc
-import math
 import os
 import random
 from array import array
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple, TypeGuard
 
-from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
+from preprocessing.batching import evenly_spaced
 from preprocessing.cli.data_folder import missing_data_hint
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus import readers
+from preprocessing.corpus.lengths import audio_lengths
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
 from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields, with_columns
-from preprocessing.corpus.readers.times import TOLERANCE_SECONDS, Draft, finished
+from preprocessing.corpus.readers.times import Draft, finished
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 from preprocessing.errors import InputError, counted
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
-THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
-FEWEST_FOR_THREADS = 8
-HEADERS_AT_ONCE = 2048
 MOST_CHECKED = 50_000  # stated durations of which each is compared with its file's
-MOST_COUNTED = 100_000  # rows that a limit leaves unread
 SAMPLED = 2_000  # of more: these are, and all if one of them differs
-QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 
 
 class ParsedRow(NamedTuple):
@@ -60,11 +54,18 @@ class ParsedRow(NamedTuple):
 
 
 def open_corpus(
-    reference: str, *, limit: int | None = None, check_durations: bool = False, columns: Sequence[str] | None = ()
+    reference: str,
+    *,
+    limit: int | None = None,
+    spread: bool = False,
+    check_durations: bool = False,
+    columns: Sequence[str] | None = (),
 ) -> Corpus:
     """Read a corpus by its reference: a manifest's path, a folder, or `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`.
 
-    limit: read that many utterances at the most.
+    limit: read that many utterances at the most, the first ones.
+    spread: take them evenly spaced over the corpus instead, so that they are of many speakers and texts; the audio of
+    the others is not opened. Of a dataset, whose rows may hold their audio, the first are taken all the same.
     check_durations: read the header of every file, also where the corpus states a duration; where the two differ
     (`Utterance.has_duration`), the file's counts, and `Corpus.wrong_durations` names the utterance. Where more than
     MOST_CHECKED state one, the headers of SAMPLED of them are read, drawn at random, and all if one differs.
@@ -73,7 +74,8 @@ def open_corpus(
     Raises InputError when there is nothing at the reference or not one usable utterance in it, or no utterance has a
     value in one of `columns`.
     """
-    corpus = _assemble(reference, _rows(reference), limit, check_durations, columns)
+    rows = _rows(reference)
+    corpus = _assemble(reference, rows, limit, spread and not rows.of_dataset, check_durations, columns)
     for name in columns or ():
         if all(name != kept for utterance in corpus.utterances for kept, _ in utterance.columns):
             raise InputError(
@@ -98,7 +100,7 @@ def stream_corpus(reference: str, *, check_durations: bool = False) -> Iterator[
 def from_dataset(dataset: Any, *, reference: str = "dataset", limit: int | None = None) -> Corpus:
     """The corpus of a `datasets.Dataset` or `IterableDataset` at hand; `reference` is what messages call it.
 
-    limit: read that many utterances at the most.
+    limit: read that many utterances at the most, the first ones.
     Raises InputError where it is something else or holds not one usable utterance.
     """
     return _assemble(reference, read_dataset(dataset, reference), limit)
@@ -154,30 +156,31 @@ def _not_found(reference: str) -> str:
 
 
 def _assemble(
-    reference: str, rows: Rows, limit: int | None, check_durations: bool = False, columns: Sequence[str] | None = ()
+    reference: str,
+    rows: Rows,
+    limit: int | None,
+    spread: bool = False,
+    check_durations: bool = False,
+    columns: Sequence[str] | None = (),
 ) -> Corpus:
-    """Utterances in their order, each id once: where `rows.ids_repeat`, all but the first of an id get a number.
+    """Utterances in their order, each id once: where `rows.of_dataset`, all but the first of an id get a number.
 
-    Without a limit all rows are read, then all missing durations.
+    Without a limit, or with `spread`, all rows are read, then the missing durations of those that are taken.
     """
-    accepted = _Accepted(numbers_repeated_ids=rows.ids_repeat)
-    rejects: list[Reject] = []
-    wrong_durations: list[str] = []
+    accepted = _Accepted(numbers_repeated_ids=rows.of_dataset)
+    unread: int | None = 0
     with _garbage_collection_paused():
-        while limit is None or len(accepted.utterances) < limit:
-            window = _parse(rows, None if limit is None else limit - len(accepted.utterances), columns)
-            if not window:
-                break
-            for row, found in _with_durations(window, check_durations):
-                if isinstance(found, str):
-                    rejects.append(row.rejected(found))
-                    continue
-                utterance = accepted.with_own_id(found, by_file=row.by_file)
-                if row.stated_seconds not in (None, utterance.duration):
-                    wrong_durations.append(utterance.id)
-                taken = accepted.add(utterance, row)
-                if taken:
-                    rejects.append(row.rejected(taken))
+        if spread and limit is not None:
+            window, unread = _spread(_parse(rows, None, columns), limit)
+            accepted.take(window, check_durations)
+        else:
+            while limit is None or len(accepted.utterances) < limit:
+                window = _parse(rows, None if limit is None else limit - len(accepted.utterances), columns)
+                if not window:
+                    break
+                accepted.take(window, check_durations)
+            else:
+                unread = None if _has_more(rows) else 0
     if accepted.copies:
         some = next(iter(accepted.copies))
         note_once(
@@ -185,43 +188,61 @@ def _assemble(
             f"{reference}: {counted(len(accepted.copies), 'id')} of several rows, such as {some!r}; all but the first "
             f"of each are numbered, as {some}-2",
         )
-    unread: int | None = 0
-    if limit is not None and len(accepted.utterances) >= limit:
-        unread = _count_unread(rows)
-    corpus = Corpus(reference, tuple(accepted.utterances), tuple(rejects), tuple(wrong_durations), unread)
+    corpus = Corpus(
+        reference, tuple(accepted.utterances), tuple(accepted.rejects), tuple(accepted.wrong_durations), unread
+    )
     if not accepted.utterances:
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
 
 
-def _count_unread(rows: Rows) -> int | None:
-    """How many rows follow; None where that takes long, as rows of datasets hold their audio, or one cannot be read."""
-    if rows.ids_repeat:
-        return None
+def _spread(parsed: list[ParsedRow], limit: int) -> tuple[list[ParsedRow], int]:
+    """At most `limit` of the rows that are utterances, evenly spaced, with all that are none, and how many are left."""
+    usable = [row for row in parsed if not isinstance(row.parsed, str)]
+    chosen = evenly_spaced(usable, limit)
+    rejected = [row for row in parsed if isinstance(row.parsed, str)]
+    return [*rejected, *chosen], len(usable) - len(chosen)
+
+
+def _has_more(rows: Rows) -> bool:
+    """Whether a row follows, also one that cannot be read."""
     try:
-        n_rows = sum(1 for _ in islice(rows.rows, MOST_COUNTED + 1))
+        return next(rows.rows, None) is not None
     except (InputError, OSError):
-        return None
-    return n_rows if n_rows <= MOST_COUNTED else None
+        return True
 
 
 class _Accepted:
-    """The utterances of a corpus so far, each id once.
+    """The utterances of a corpus so far, each id once, and the rows that could not be one.
 
-    numbers_repeated_ids: whether further utterances of an id are numbered; `add` refuses them otherwise. copies: the
-    last number of each id that was numbered.
+    numbers_repeated_ids: whether further utterances of an id are numbered; they are rejected otherwise. copies: the
+    last number of each id that was numbered. wrong_durations: as in `Corpus`.
     """
 
     def __init__(self, *, numbers_repeated_ids: bool) -> None:
         self.utterances: list[Utterance] = []
+        self.rejects: list[Reject] = []
+        self.wrong_durations: list[str] = []
         self.copies: dict[str, int] = {}
         self._numbers_repeated_ids = numbers_repeated_ids
         self._index_of_id: dict[str, int] = {}
         self._sources: list[str] = []  # of each utterance, with the number of its row
         self._numbers = array("q")
 
-    def with_own_id(self, utterance: Utterance, *, by_file: bool) -> Utterance:
+    def take(self, window: list[ParsedRow], check_durations: bool) -> None:
+        """Accept or reject each row."""
+        for row, found in _with_durations(window, check_durations):
+            if isinstance(found, str):
+                self.rejects.append(row.rejected(found))
+                continue
+            utterance = self._with_own_id(found, by_file=row.by_file)
+            if row.stated_seconds not in (None, utterance.duration):
+                self.wrong_durations.append(utterance.id)
+            if reason := self._add(utterance, row):
+                self.rejects.append(row.rejected(reason))
+
+    def _with_own_id(self, utterance: Utterance, *, by_file: bool) -> Utterance:
         """The utterance, under another id where its own is taken and may be changed; else as it is.
 
         by_file: whether the id is its file's name. Of two files with one name, in two folders, both get the folder.
@@ -237,7 +258,7 @@ class _Accepted:
             utterance = replace(utterance, id=self._numbered(utterance.id))
         return utterance
 
-    def add(self, utterance: Utterance, row: ParsedRow) -> str:
+    def _add(self, utterance: Utterance, row: ParsedRow) -> str:
         """Accept the utterance of a row; where its id is taken, return why it is refused, which names the other row."""
         known = self._index_of_id.setdefault(utterance.id, len(self.utterances))
         if known == len(self.utterances):
@@ -344,89 +365,6 @@ def _must_be_checked(window: list[ParsedRow]) -> bool:
 
 def _is_whole_file(parsed: Utterance | Draft | str) -> TypeGuard[Utterance]:
     return isinstance(parsed, Utterance) and parsed.start == 0.0 and parsed.stop is None
-
-
-def parts_beyond_end(utterances: Sequence[Utterance]) -> list[Reject]:
-    """A Reject for each utterance that stops after the end of its audio. The header of each file is read once; of one
-    that is too short by its header, all is decoded to be sure.
-
-    `open_corpus` does not look at audio where start and stop state a duration; this is the check to make before using
-    it. A file that cannot be decoded is passed over.
-    """
-    ends: dict[StoredAudio, float] = {}
-    for utterance in utterances:
-        if utterance.stop is not None:
-            ends[utterance.audio] = max(ends.get(utterance.audio, 0.0), utterance.stop)
-    too_short: dict[StoredAudio, float] = {}
-    for source, seconds in zip(ends, audio_lengths([(source, None) for source in ends]), strict=True):
-        if isinstance(seconds, float) and ends[source] > seconds + TOLERANCE_SECONDS:
-            with suppress(InputError):
-                too_short[source] = _decoded_seconds(source)
-    return [
-        Reject(
-            part.id, f"stop {part.stop:g} s lies beyond the audio's end at {too_short[part.audio]:.2f} s: correct stop"
-        )
-        for part in utterances
-        if part.stop is not None and part.stop > too_short.get(part.audio, math.inf) + TOLERANCE_SECONDS
-    ]
-
-
-def audio_lengths(
-    sources: Sequence[tuple[StoredAudio, Utterance | None]],
-) -> Iterator[float | InputError]:
-    """Seconds of each source in order, from their headers, several read at a time; of many parts of one file once.
-
-    sources: each with the utterance whose duration it should have; where it does not, the source is decoded to be sure.
-    The error instead where it is no audio. A long reading shows its progress on stderr.
-    """
-    different: list[tuple[StoredAudio, Utterance | None]] = []
-    places: dict[tuple[str, float | None], int] = {}
-    order: list[int] = []
-    for source, utterance in sources:
-        place = len(different)
-        if not isinstance(source, bytes):
-            stated = None if utterance is None else utterance.duration
-            place = places.setdefault((os.fspath(source), stated), place)
-        if place == len(different):
-            different.append((source, utterance))
-        order.append(place)
-    lengths = list(_lengths_in_order(different))
-    yield from (lengths[place] for place in order)
-
-
-def _lengths_in_order(sources: Sequence[tuple[StoredAudio, Utterance | None]]) -> Iterator[float | InputError]:
-    total = len(sources)
-    if total < FEWEST_FOR_THREADS:
-        yield from map(_audio_length, sources)
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    waiting = iter(sources)
-    quiet = total < QUIET_FILES
-    with (
-        Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar,
-        ThreadPoolExecutor(THREADS) as pool,
-    ):
-        task = bar.add_task("reading audio headers", total=total)
-        while chunk := list(islice(waiting, HEADERS_AT_ONCE)):
-            yield from pool.map(_audio_length, chunk)
-            bar.advance(task, len(chunk))
-
-
-def _audio_length(wanted: tuple[StoredAudio, Utterance | None]) -> float | InputError:
-    source, utterance = wanted
-    try:
-        seconds = probe(source).duration
-        if utterance is not None and not utterance.has_duration(seconds):  # some headers hold an estimate
-            return _decoded_seconds(source)
-        return seconds
-    except InputError as error:
-        return error
-
-
-def _decoded_seconds(source: StoredAudio) -> float:
-    return sum(map(len, stream(source))) / SAMPLE_RATE
 
 
 def _where(source: str, number: int) -> str:

@@ -120,8 +120,9 @@ def test_a_limit_that_leaves_some_out_is_a_notice(tmp_path: Path) -> None:
     rows = [{"id": f"u{place}", "audio": "a.wav", "text": "x", "duration": 2.0} for place in range(3)]
     data = str(write_manifest(tmp_path / "a.jsonl", rows))
     notices: list[str] = []
-    assert resolve_corpus(BenchmarkConfig(data=data, limit=2), notices).whole == 3
-    assert notices[-1].startswith("--limit 2: only the first 2 of 3 utterances are measured.")
+    found = resolve_corpus(BenchmarkConfig(data=data, limit=2), notices)
+    assert [one.id for one in found.utterances] == ["u0", "u2"] and found.whole == 3
+    assert notices[-1] == "--limit 2: only 2 of 3 utterances are measured, evenly spaced."
     notices.clear()
     resolve_corpus(BenchmarkConfig(data=data, limit=3), notices)
     assert not any("--limit" in notice for notice in notices)

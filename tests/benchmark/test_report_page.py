@@ -179,7 +179,7 @@ def test_further_sentences_are_folded_and_a_part_is_called_one() -> None:
     corpus = dataclasses.replace(summary.corpus, whole=60)
     page = page_of(dataclasses.replace(summary, corpus=corpus, changes=[]), samples, n_audio=0)
     text = " ".join(Page(page).text.split())
-    assert "on librispeech test-clean (the first 24 of 60 utterances)" in text
+    assert "on librispeech test-clean (24 of 60 utterances)" in text
     folded = re.search(r'<details class="caveat">.*?</details>', page, flags=re.DOTALL)
     assert folded is None  # five sentences of the verdict, and few caveats
     page = page_of(summary, samples, n_audio=0)  # and a change

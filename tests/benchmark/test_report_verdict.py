@@ -257,7 +257,7 @@ def test_a_part_of_the_corpus_is_called_one() -> None:
     summary = of("ab", [True])
     corpus = dataclasses.replace(summary.corpus, utterances=40, whole=60)
     part = dataclasses.replace(summary, corpus=corpus)
-    assert markdown(part).startswith("# Benchmark on corpus (the first 40 of 60 utterances)\n")
+    assert markdown(part).startswith("# Benchmark on corpus (40 of 60 utterances)\n")
     assert markdown(summary).startswith("# Benchmark on corpus\n")
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
+from datasets import Dataset
 
 from preprocessing import audio
 from preprocessing.corpus import Utterance, load_waveform, open_corpus, stream_corpus
@@ -139,10 +140,31 @@ def test_limit_reads_no_further(folder: Path) -> None:
     assert open_corpus(path, limit=1).rejects == ()
 
 
-def test_a_limit_says_how_many_rows_it_leaves(folder: Path) -> None:
+def test_a_limit_says_whether_it_leaves_rows(folder: Path) -> None:
     path = manifest(folder, *({"id": f"{place}", "audio": "a.wav", "text": "x"} for place in range(3)))
     found = [open_corpus(path, limit=limit) for limit in (2, 3, None)]
-    assert [(one.unread, one.whole) for one in found] == [(1, 3), (0, None), (0, None)]
+    assert [[one.id for one in corpus.utterances] for corpus in found] == [["0", "1"], ["0", "1", "2"], ["0", "1", "2"]]
+    assert [(one.unread, one.whole) for one in found] == [(None, None), (0, None), (0, None)]
+
+
+def test_a_spread_limit_takes_utterances_over_the_whole_corpus_and_opens_no_other(folder: Path) -> None:
+    rows: list[Any] = [
+        {"id": f"{place}", "audio": "a.wav" if place % 3 == 0 else "gone.wav", "text": "x"} for place in range(7)
+    ]
+    rows.insert(2, "{broken")
+    corpus = open_corpus(manifest(folder, *rows), limit=3, spread=True)
+    assert [one.id for one in corpus.utterances] == ["0", "3", "6"]
+    assert (corpus.unread, corpus.whole) == (4, 7)
+    assert [reject.where.rpartition(":")[2] for reject in corpus.rejects] == ["3"]
+    assert open_corpus(manifest(folder, rows[0]), limit=3, spread=True).whole is None
+
+
+def test_of_a_dataset_a_spread_limit_takes_the_first(tmp_path: Path) -> None:
+    audio.save(tmp_path / "a.wav", torch.zeros(16_000))
+    Dataset.from_dict({"audio": [str(tmp_path / "a.wav")] * 4, "text": list("abcd")}).save_to_disk(tmp_path / "saved")
+    found = [open_corpus(str(tmp_path / "saved"), limit=limit, spread=True) for limit in (2, 4)]
+    assert [[one.text for one in corpus.utterances] for corpus in found] == [["a", "b"], ["a", "b", "c", "d"]]
+    assert [(one.unread, one.whole) for one in found] == [(None, None), (0, None)]
 
 
 def test_where_the_file_is_longer_than_stated_the_file_counts_if_that_is_asked_for(tmp_path: Path) -> None:

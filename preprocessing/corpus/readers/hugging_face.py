@@ -70,7 +70,7 @@ def read_hub_reference(reference: str) -> Rows:
         raise InputError(
             f"{reference}: cannot be opened ({first_line(error)}); check its name and the network"
         ) from error
-    return Rows("", _dataset_rows(rows, labels, reference, parts.split), ids_repeat=True)
+    return Rows("", _dataset_rows(rows, labels, reference, parts.split), of_dataset=True)
 
 
 def is_saved_dataset(folder: str) -> bool:
@@ -120,7 +120,7 @@ def read_dataset(dataset: Any, reference: str) -> Rows:
     else:
         raise InputError(_no_dataset(dataset, reference))
     split = str(dataset.split or "row")
-    return Rows("", _dataset_rows(rows, _labels(dataset.features), reference, split), ids_repeat=True)
+    return Rows("", _dataset_rows(rows, _labels(dataset.features), reference, split), of_dataset=True)
 
 
 def _no_dataset(dataset: Any, reference: str) -> str:
@@ -142,7 +142,7 @@ def read_parquet(path: str) -> Rows:
     Relative paths of audio are relative to the files' folder.
     """
     paths = _parquet_files(path)
-    return Rows(folder_of(paths[0]), _parquet_rows(paths), ids_repeat=True)
+    return Rows(folder_of(paths[0]), _parquet_rows(paths), of_dataset=True)
 
 
 def _parquet_files(path: str) -> list[str]:

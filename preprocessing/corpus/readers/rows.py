@@ -78,11 +78,15 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a corpus in their order. Relative audio paths are relative to `folder`."""
+    """The rows of a corpus in their order. Relative audio paths are relative to `folder`.
+
+    of_dataset: each row may hold its audio, so that reading all takes long, and several may have one id, that of a
+    sentence: `open_corpus` numbers the others.
+    """
 
     folder: str  # with its separator at the end, or ""
     rows: Iterator[Row]
-    ids_repeat: bool = False  # several rows may have one id, that of a sentence: `open_corpus` numbers the others
+    of_dataset: bool = False
 
 
 def _no_splits(folder: str) -> list[str]:
