@@ -38,8 +38,8 @@ class SearchOptions:
     """Width of the CTC beam search."""
 
     hotwords: list[str] = field(default_factory=list)
-    """Words that the beam search favours, with or without a language model; normalised by the text profile of a run's
-    labels, for other models spelled as the model outputs them."""
+    """Words that the beam search favours, with or without a language model (in the benchmark, systems ending in +lm);
+    normalised by the text profile of a run's labels, for other models spelled as the model outputs them."""
 
     hotword_weight: float = 10.0
     """Score added for each hot word (natural log), 0 or more."""
