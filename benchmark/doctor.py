@@ -19,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from preprocessing.cli.data_folder import DATA_VARIABLE, DEMO, data_folder
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.errors import first_line, install_extra
+from preprocessing.storage.data_folder import DATA_VARIABLE, DEMO, data_folder
 
 PROGRAM = "python -m benchmark.doctor"
 DESCRIPTION = "Check this machine for what training and the benchmark need, and show how to install what is missing."

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from benchmark.config import BenchmarkConfig
 from finetune.models.availability import hub_has
-from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.corpus import Corpus, open_corpus, parts_beyond_end
+from preprocessing.storage.data_folder import DEMO, reference_of
 
 DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"
 DEFAULT_DATASET = "openslr/librispeech_asr"

@@ -37,9 +37,9 @@ from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from finetune.systems.registry import device_of
-from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
 from preprocessing.errors import InputError
+from preprocessing.storage.folder_lock import only_writer
 
 
 def benchmark(config: BenchmarkConfig) -> None:

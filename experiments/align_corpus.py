@@ -97,7 +97,7 @@ def run(config: Config) -> Findings:
     from finetune.decoding.alignment_pieces import PieceOptions
     from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
-    from preprocessing.cli.data_folder import DEMO, reference_of
+    from preprocessing.storage.data_folder import DEMO, reference_of
     from preprocessing.text import profile
 
     check_ranges(("--share", config.share, "above 0, up to 0.5", 0 < config.share <= 0.5))

@@ -68,8 +68,8 @@ def run(config: Config) -> Findings:
     """Align strings and recordings, and compare times with the truth. Raises UserError on unusable input."""
     from benchmark.offline import DEMO_CORPUS
     from finetune.systems.ctc_model import load_ctc
-    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
+    from preprocessing.storage.data_folder import DEMO, reference_of
 
     check_counts(("--strings", config.strings, 1), ("--utterances_per_string", config.utterances_per_string, 1))
     check_ranges(("--pause_seconds", config.pause_seconds, "0 or more", config.pause_seconds >= 0))

@@ -84,8 +84,8 @@ def run(config: Config) -> Findings:
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
     from finetune.metrics.error_rates import primary_metric
     from finetune.systems.ctc_model import load_ctc
-    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
+    from preprocessing.storage.data_folder import DEMO, reference_of
     from preprocessing.text.languages import common_language
 
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))

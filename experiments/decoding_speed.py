@@ -80,7 +80,7 @@ class SearchJob:
 def run(config: Config) -> Findings:
     """Search in turns and compare. Raises UserError where model, language model or corpus cannot be used."""
     from finetune.language_model.build import LanguageModelConfig, build_language_model
-    from preprocessing.cli.data_folder import DEMO, reference_of
+    from preprocessing.storage.data_folder import DEMO, reference_of
 
     config.check()
     rounds = 1 if config.quick else config.rounds

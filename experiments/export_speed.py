@@ -92,7 +92,7 @@ class Config(SpeechOptions):
 def run(config: Config) -> Findings:
     """Export, transcribe in turns and compare. Raises UsageError where options or speech cannot be used."""
     from preprocessing import audio
-    from preprocessing.cli.data_folder import DEMO
+    from preprocessing.storage.data_folder import DEMO
 
     if min(config.rounds, config.threads) < 1:
         raise UsageError("--rounds and --threads must be 1 or more: raise them")

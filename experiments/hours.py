@@ -35,10 +35,10 @@ from experiments.harness.trainings import (
     recipe_path,
     whisper_weights,
 )
-from preprocessing.cli.atomic_write import write_json_lines
-from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.options import check_counts, run_command
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.atomic_write import write_json_lines
+from preprocessing.storage.data_folder import expand_data_folder
 
 if TYPE_CHECKING:
     from experiments.harness.comparing import Errors

@@ -32,9 +32,9 @@ from experiments.harness.decodings import (
 from experiments.harness.speech import data_folder, require
 from experiments.harness.study import StudyOptions, differences_from_default, run_study
 from experiments.harness.trainings import ROOT
-from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.cli.options import run_command
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import read_json_lines, write_json_lines
 
 if TYPE_CHECKING:
     from experiments.harness.comparing import Compared

@@ -73,7 +73,7 @@ class Transcribed:
 
 def run(config: Config) -> Findings:
     """Transcribe every length in turn. Raises UserError where model or recording cannot be used."""
-    from preprocessing.cli.data_folder import DEMO, reference_of
+    from preprocessing.storage.data_folder import DEMO, reference_of
 
     hours = config.lengths()
     model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"

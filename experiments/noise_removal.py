@@ -72,9 +72,9 @@ def run(config: Config) -> Findings:
     from experiments.harness.speech import data_folder
     from finetune.systems.base import LoadOptions
     from finetune.systems.registry import load_system, parse_models
-    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.cli.progress import hide_loading_bars
     from preprocessing.corpus import open_corpus
+    from preprocessing.storage.data_folder import DEMO, reference_of
 
     model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"
     specs = parse_models(model)

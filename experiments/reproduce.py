@@ -142,7 +142,7 @@ def reproduce(config: Config) -> list[Reproduced]:
 def _demo(config: Config, folder: Path) -> Config:
     """The embedded models on the embedded test corpus, beside the WERs of all of it that README.md gives."""
     from benchmark.offline import DEMO_CORPUS
-    from preprocessing.cli.data_folder import DEMO, reference_of
+    from preprocessing.storage.data_folder import DEMO, reference_of
 
     published = [
         Published(f"{family}={reference_of(DEMO / family)}", {"demo": wer}, "librispeech", "README.md")

@@ -119,7 +119,7 @@ def train_once(folder: Path, lines: int, hours: float, steps: int) -> Cost:
     import psutil
 
     from benchmark.offline import DEMO_CORPUS
-    from preprocessing.cli.data_folder import DEMO
+    from preprocessing.storage.data_folder import DEMO
 
     output = folder / f"run-{lines}"
     words = [sys.executable, str(ROOT / "finetune" / "train.py"), "--output_dir", str(output), "--report_to", "none"]

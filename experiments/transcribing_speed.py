@@ -85,7 +85,7 @@ class TranscribingJob:
 def run(config: Config) -> Findings:
     """Transcribe in turns and compare. Raises UsageError where options or speech cannot be used."""
     from preprocessing import audio
-    from preprocessing.cli.data_folder import DEMO
+    from preprocessing.storage.data_folder import DEMO
 
     if min(config.rounds, config.threads) < 1:
         raise UsageError("--rounds and --threads must be 1 or more: raise them")
@@ -272,7 +272,7 @@ def save_random(folder: Path, *, tiny: bool) -> None:
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     from experiments.harness.fine_tuning import TINY
-    from preprocessing.cli.data_folder import DEMO
+    from preprocessing.storage.data_folder import DEMO
     from preprocessing.units import Vocabulary
 
     hide_loading_bars()
@@ -344,7 +344,7 @@ def _demo_paths(quick: bool) -> tuple[Path, ...]:
 
 
 def _description(job: TranscribingJob) -> str:
-    from preprocessing.cli.data_folder import DEMO
+    from preprocessing.storage.data_folder import DEMO
 
     embedded = Path(job.checkpoint).is_relative_to(DEMO)
     return "the embedded model on the embedded test corpus" if embedded else job.checkpoint

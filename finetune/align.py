@@ -83,8 +83,8 @@ def run(config: AlignConfig) -> None:
     from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
     from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
-    from preprocessing.cli.atomic_write import write_output
     from preprocessing.cli.progress import Steps
+    from preprocessing.storage.atomic_write import write_output
 
     text = None if config.text == "-" else read_text(config.text)
     model = load_ctc(config.model, config.device, config.language)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune.align import read_text
 from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, input_state
-from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.errors import InputError, UsageError, counted, printable
+from preprocessing.storage.folder_lock import only_writer
 
 if TYPE_CHECKING:
     from finetune.decoding.alignment_pieces import PieceOptions

@@ -21,10 +21,10 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path[0] = str(ROOT)  # the folder of a script comes first, where our modules would hide libraries of their name
 
 from finetune.config import TrainConfig
-from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.processes import end_with_launcher
 from preprocessing.errors import InputError
+from preprocessing.storage.atomic_write import DISK_FULL
 
 DESCRIPTION = (
     "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Ctrl-C saves a checkpoint; the same command "

@@ -43,9 +43,9 @@ from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from finetune.training.setup import RunSetup, augmentation, set_up
 from finetune.tune_language_model import TUNING_FILES
-from preprocessing.cli.folder_lock import only_writer
 from preprocessing.corpus import Reject
 from preprocessing.errors import InputError, UsageError, counted
+from preprocessing.storage.folder_lock import only_writer
 
 
 def train(config: TrainConfig) -> None:

@@ -45,7 +45,7 @@ def run(config: TranscribeConfig) -> None:
     recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
     from rich.console import Console
 
-    from preprocessing.cli.folder_lock import only_writer
+    from preprocessing.storage.folder_lock import only_writer
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     spec, options = resolve(config)

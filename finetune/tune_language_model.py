@@ -110,7 +110,7 @@ def tune(config: TuneConfig) -> Tuned:
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.language_model_folder import load_language_model, require_language_model, save_language_model
     from finetune.systems.ctc_model import load_ctc
-    from preprocessing.cli.atomic_write import write_text_atomically
+    from preprocessing.storage.atomic_write import write_text_atomically
 
     config.check()
     console = Console(highlight=False, soft_wrap=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.errors import UsageError, one_line
+from preprocessing.storage.atomic_write import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from preprocessing.cli.atomic_write import json_line, write_output
 from preprocessing.cli.options import check_ranges, parse_command, run_command
 from preprocessing.errors import InputError, UsageError, counted
+from preprocessing.storage.atomic_write import json_line, write_output
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Utterance

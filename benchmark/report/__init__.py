@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.results import Sample, Summary, Timing
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.storage.atomic_write import write_text_atomically
 
 SUMMARY, PAGE = "summary.md", "report.html"
 

@@ -14,9 +14,9 @@ from benchmark.report.rejection import confidence_of, rejections
 from benchmark.report.utterances import ComparedUtterance
 from benchmark.results import CLEAN, Scores, SilentRecordings, Summary
 from benchmark.results.store import FIGURES, clear_figures
-from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.errors import printable
 from preprocessing.plot_style import PALETTE
+from preprocessing.storage.atomic_write import write_text_atomically
 
 SYSTEMS, UTTERANCES = "systems.csv", "utterances.csv"
 KEYWORDS, REJECTION = "keywords.csv", "rejection.csv"

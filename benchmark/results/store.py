@@ -14,8 +14,8 @@ import msgspec
 
 from benchmark.results.records import SCHEMA, Run, Sample, SystemRun, Throughput, Timing
 from benchmark.results.summary import Summary
-from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.atomic_write import write_text_atomically
 
 RUN, SUMMARY = "run.json", "summary.json"
 SAMPLES, TIMINGS, THROUGHPUT = "samples.jsonl", "timings.jsonl", "throughput.jsonl"

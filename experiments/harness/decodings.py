@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
 from experiments.harness.trainings import State, read_state, write_state
-from preprocessing.cli.atomic_write import json_line, read_json_lines
+from preprocessing.storage.atomic_write import json_line, read_json_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,7 +118,7 @@ def make_models(
     from finetune.language_model.kneser_ney import estimate
     from finetune.language_model.ngram import BOUNDARY, write_arpa
     from finetune.systems.identity import sha256_of
-    from preprocessing.cli.atomic_write import atomic_file
+    from preprocessing.storage.atomic_write import atomic_file
 
     folder.mkdir(parents=True, exist_ok=True)
     digest = {"text": sha256_of(Path(text))}

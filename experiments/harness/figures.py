@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.cli.atomic_write import write_output
 from preprocessing.errors import UserError
+from preprocessing.storage.atomic_write import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

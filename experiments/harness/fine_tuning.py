@@ -20,10 +20,10 @@ from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches, evenly_spaced
-from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.cli.progress import hide_loading_bars
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import write_json_lines
 
 SEED = 0
 PEAK_LEARNING_RATE = 3e-4

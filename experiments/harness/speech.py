@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from experiments.harness.command import ExperimentOptions
-from preprocessing.cli.data_folder import data_folder as default_folder
-from preprocessing.cli.data_folder import missing_data_hint
 from preprocessing.errors import UsageError
+from preprocessing.storage.data_folder import data_folder as default_folder
+from preprocessing.storage.data_folder import missing_data_hint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class SpeechSamples:
 
 
 def data_folder(folder: Path | None) -> Path:
-    """The folder itself; None is $ASR_DATA_DIR, else data (`preprocessing.cli.data_folder`)."""
+    """The folder itself; None is $ASR_DATA_DIR, else data (`preprocessing.storage.data_folder`)."""
     return folder or default_folder()
 
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, save_plot
 from experiments.harness.trainings import ROOT
-from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.errors import InputError, UsageError, counted
+from preprocessing.storage.atomic_write import write_text_atomically
+from preprocessing.storage.data_folder import expand_data_folder
 
 if TYPE_CHECKING:
     from finetune.metrics import Rate

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.training.log import LOG, has_ended, read_log
-from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.processes import end_with_parent
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.atomic_write import write_text_atomically
 
 if TYPE_CHECKING:
     from finetune.config import TrainConfig

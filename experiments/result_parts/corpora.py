@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.result_parts.systems import BASELINE, DIGIT_WORDS
-from preprocessing.cli.atomic_write import json_line, read_json_lines, write_text_atomically
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import json_line, read_json_lines, write_text_atomically
 
 if TYPE_CHECKING:
     import numpy as np

@@ -26,8 +26,8 @@ from experiments.result_parts.kinds import Folders, Measured, Training, shown, s
 from experiments.result_parts.parts import PARTS
 from experiments.result_parts.running import state_of
 from experiments.result_parts.systems import BASELINE, SYSTEMS
-from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.errors import InputError, counted
+from preprocessing.storage.atomic_write import write_text_atomically
 
 if TYPE_CHECKING:
     from benchmark.results import Scores

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetune.config.families import FAMILIES, OWN_KEYS, TrainableFamily, families_with
-from preprocessing.cli.model_file import HUB_ID
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.errors import UsageError
+from preprocessing.storage.model_file import HUB_ID
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.corpus import Reject
+from preprocessing.storage.atomic_write import read_json_lines, write_json_lines
 
 WRITTEN_SHARE = 0.01  # new rejects are written at once unless they are fewer than this share of those in the file
 

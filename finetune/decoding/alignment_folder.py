@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.atomic_write import write_json_lines, write_text_atomically
-from preprocessing.cli.folder_lock import LOCK
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import write_json_lines, write_text_atomically
+from preprocessing.storage.folder_lock import LOCK
 
 FINGERPRINT = "fingerprint"  # of inputs and options
 MANIFEST, REJECTS = "manifest.jsonl", "rejects.jsonl"

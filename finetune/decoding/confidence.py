@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.decoding.alignment import AlignedWord
-from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.model_file import find_model_file
 from preprocessing.errors import InputError
+from preprocessing.storage.atomic_write import write_text_atomically
+from preprocessing.storage.model_file import find_model_file
 
 FRAME_MEASURES = ("softmax", "gibbs", "tsallis")
 WORD_MEASURES = ("mean", "min", "product")

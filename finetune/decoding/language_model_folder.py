@@ -22,9 +22,9 @@ from finetune.language_model import lstm
 from finetune.language_model.base import LanguageModel
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
-from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError
+from preprocessing.storage.atomic_write import atomic_file
+from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
 FOLDER, ALPHABET = "language_model", "alphabet.json"

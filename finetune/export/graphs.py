@@ -309,8 +309,8 @@ def _speech(data: str | None, corpora: Sequence[str], shortest: int) -> tuple[st
     """The corpus that speech is of, None for the embedded demo, and `_utterances` of it: of `data`, else of the first
     of `corpora` that can be read, without utterances over LONGEST_OF_TRAINING_SECONDS, else of the demo.
     """
-    from preprocessing.cli.data_folder import DEMO
     from preprocessing.corpus.readers.hugging_face import is_hub_reference
+    from preprocessing.storage.data_folder import DEMO
 
     if data is not None:
         return data, *_utterances(data, shortest)

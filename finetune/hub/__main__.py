@@ -75,7 +75,7 @@ def main() -> None:
     from finetune.hub.card import CardOptions
     from finetune.hub.folder import open_run, stopped_note
     from finetune.hub.push import Target, card_of, check_trained, publish, push_summary
-    from preprocessing.cli.atomic_write import write_output
+    from preprocessing.storage.atomic_write import write_output
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # errors are reported here
     target = Target(config.repo, config.private, config.revision)

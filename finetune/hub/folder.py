@@ -19,8 +19,8 @@ from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files, is_companion
 from finetune.training.log import BEST, has_ended, last_step, read_log
-from preprocessing.cli.atomic_write import read_json_lines
 from preprocessing.errors import InputError
+from preprocessing.storage.atomic_write import read_json_lines
 
 CURVE = "curve.png"
 CONFIG = "config.yaml"

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
-from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.corpus.lines import raw_lines
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.atomic_write import atomic_file
 from preprocessing.text import Profile, profile
 from preprocessing.text.languages import is_unspaced
 

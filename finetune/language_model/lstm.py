@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax
 
 from finetune.language_model.ngram import BEGIN, END, UNKNOWN
-from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.errors import InputError, first_line
+from preprocessing.storage.atomic_write import atomic_file, write_text_atomically
 
 WEIGHTS, DESCRIPTION = "lstm.safetensors", "lstm.json"
 SPECIAL = (BEGIN, END, UNKNOWN)

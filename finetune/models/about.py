@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from finetune.config import TrainConfig
-from preprocessing.cli.model_file import HUB_ID
 from preprocessing.corpus import Utterance
+from preprocessing.storage.model_file import HUB_ID
 from preprocessing.text import Profile
 
 NAME = "about.json"

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.model_file import find_model_file
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.model_file import find_model_file
 
 CHECKPOINT = "whisper.pt"  # of openai-whisper, in the folder of a run
 ADAPTER = "adapter_config.json"  # of peft

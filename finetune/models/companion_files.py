@@ -20,8 +20,8 @@ from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.decoding.language_model_folder import ALPHABET, FOLDER, stored_files
 from finetune.models import about
 from finetune.models.checkpoint_checks import CHECKPOINT
-from preprocessing.cli.model_file import find_model_file
 from preprocessing.errors import InputError
+from preprocessing.storage.model_file import find_model_file
 
 NAME = "training_preprocessing.json"
 GENERATION = "generation_config.json"  # of transformers

@@ -24,9 +24,9 @@ from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, P
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.language_adapters import languages_of
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.cli.notes import note_once
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from finetune.config import ModelConfig
-from preprocessing.cli.atomic_write import atomic_file
+from preprocessing.storage.atomic_write import atomic_file
 
 GIB = 2**30
 RECOUNT_WRITES = 200  # files that a process writes until it counts anew what all processes have written

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preprocessing.cli.model_file import find_model_file
 from preprocessing.errors import InputError
+from preprocessing.storage.model_file import find_model_file
 from preprocessing.text.languages import language_code
 
 ADAPTER = "adapter.{}.safetensors"  # as transformers' load_adapter looks for it

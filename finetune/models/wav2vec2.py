@@ -35,8 +35,8 @@ from finetune.models.language_adapters import ADAPTER
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
 RECOMPILE_LIMIT = 64  # of torch.compile, whose own is 8

@@ -38,9 +38,9 @@ from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
 from finetune.models.whisper_formats import is_transformers, load_model, to_transformers
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import Features
+from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
 PUBLICATION = own_publication(

@@ -18,9 +18,9 @@ from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from finetune.models.checkpoint_checks import CHECKPOINT, checked_loading
-from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, first_line
+from preprocessing.storage.atomic_write import atomic_file
+from preprocessing.storage.model_file import loading_reason
 
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
 N_VOCAB = (51_864, 51_865, 51_866)  # English-only, 99 languages, 100 languages

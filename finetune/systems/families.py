@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
-from preprocessing.cli.data_folder import DEMO
+from preprocessing.storage.data_folder import DEMO
 
 LM_SUFFIX = "+lm"
 PRECISIONS = ("float32", "bfloat16", "float16")

@@ -12,8 +12,8 @@ from finetune.systems.base import LONGEST_PIECE_SECONDS, WINDOW_SECONDS, LoadOpt
 from finetune.systems.transcript import Segment, Transcript, Word, fitted
 from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, install_extra
+from preprocessing.storage.model_file import loading_reason
 
 
 class FasterWhisperSystem(System):

@@ -13,7 +13,7 @@ from pathlib import Path
 from finetune.models.availability import whisper_cache_file
 from finetune.systems.facts import NOISE_REMOVAL, SystemFacts, WeightsFile
 from finetune.systems.families import FAMILIES, spelling
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.storage.atomic_write import write_text_atomically
 
 WEIGHTS = (
     "whisper.pt",

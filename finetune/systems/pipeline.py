@@ -18,8 +18,8 @@ from finetune.systems.base import LONGEST_PIECE_SECONDS, WINDOW_SECONDS, LoadOpt
 from finetune.systems.transcript import Segment, Transcript
 from finetune.systems.whisper_decoding import language_of
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError
+from preprocessing.storage.model_file import loading_reason
 
 CHUNK_LENGTH_SECONDS, STRIDE_SECONDS = 20.0, 2.0  # of a CTC model's chunk, and of that on both sides: context
 

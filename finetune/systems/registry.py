@@ -23,10 +23,10 @@ from finetune.models.checkpoint_checks import check_no_adapter
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from finetune.systems.families import ALL_OPTIONS, FAMILIES, LM_SPELLINGS, SPELLINGS, family_in
-from preprocessing.cli.data_folder import reference_of
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError, UsageError, UserError, described
+from preprocessing.storage.data_folder import reference_of
+from preprocessing.storage.model_file import loading_reason
 
 OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
 MODEL = "MODEL"  # of commands that take one system without a flag, as their help calls it

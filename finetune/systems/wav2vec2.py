@@ -22,8 +22,8 @@ from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc_decoding import ctc_decoding
 from finetune.systems.ctc_pieces import Batching, Piece, Pieces, PiecewiseCTCSystem
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError
+from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
 CHUNKS_AT_ONCE = {"cpu": 4, "cuda": 16}

@@ -18,8 +18,8 @@ from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.models.base import Batch, EvaluationOutput, TrainableRecogniser
 from finetune.training.distributed import sum_over_processes
 from preprocessing.batching import DurationBatches
-from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.errors import InputError, counted
+from preprocessing.storage.atomic_write import write_json_lines
 from preprocessing.text import Profile
 from preprocessing.text.languages import common_language
 

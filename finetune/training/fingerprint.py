@@ -21,9 +21,9 @@ import yaml
 
 from finetune.config import TrainConfig
 from finetune.training.checkpoint import Progress
-from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.corpus import Utterance
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import atomic_file, write_text_atomically
 
 UTTERANCES_FILE = "utterances.npy"
 BASE_FILE = "base.txt"  # the digest of a local base

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.atomic_write import read_json_lines
+from preprocessing.storage.atomic_write import read_json_lines
 
 LOG = "log.jsonl"
 BEST = "best"  # kind of a line: from here on the folder has the model of the evaluations at `steps`

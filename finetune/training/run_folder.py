@@ -26,9 +26,9 @@ from finetune.models import about
 from finetune.models.base import TrainableRecogniser
 from finetune.training.evaluation import ValidationSample, write_transcripts
 from finetune.training.log import BEST, LOG, LogLine, read_log
-from preprocessing.cli.atomic_write import json_line, write_text_atomically
 from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes
+from preprocessing.storage.atomic_write import json_line, write_text_atomically
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

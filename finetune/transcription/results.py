@@ -19,8 +19,8 @@ from finetune.systems.transcript import Transcript
 from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording, check_names
 from finetune.transcription.writers import SUFFIXES, Subtitles, rendered
-from preprocessing.cli.atomic_write import json_line, write_text_atomically
 from preprocessing.errors import UsageError, printable
+from preprocessing.storage.atomic_write import json_line, write_text_atomically
 
 LOG = "transcribed.jsonl"
 

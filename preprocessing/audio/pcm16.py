@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from preprocessing.audio.contract import PCM_STEPS, SAMPLE_RATE, AudioError
-from preprocessing.cli.atomic_write import atomic_file
+from preprocessing.storage.atomic_write import atomic_file
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}  # by suffix
 

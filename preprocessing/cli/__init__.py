@@ -1,1 +1,1 @@
-"""The parts of every command: options, errors in one sentence, atomic writes, progress. Nothing of speech."""
+"""The parts of every command: options, progress, notes, processes. Nothing of speech."""

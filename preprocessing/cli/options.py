@@ -20,10 +20,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from preprocessing.cli.atomic_write import DISK_FULL
-from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.refused_options import explain, option_names
 from preprocessing.errors import UsageError, UserError, printable
+from preprocessing.storage.atomic_write import DISK_FULL
+from preprocessing.storage.data_folder import expand_data_folder
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -50,7 +50,7 @@ def parse_command(
 ) -> Config:
     """The configuration: options of the command line over --config's YAML over the dataclass's defaults.
 
-    `${ASR_DATA_DIR}` in a value is replaced by the folder of data (`preprocessing.cli.data_folder`).
+    `${ASR_DATA_DIR}` in a value is replaced by the folder of data (`preprocessing.storage.data_folder`).
 
     arguments: words of the command line, by default those of this process.
     positional: fields without a default are given in their order, without a flag. So is a field of `several` with the

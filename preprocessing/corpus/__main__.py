@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from preprocessing.cli.atomic_write import write_output
 from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.errors import counted
 from preprocessing.plot_style import check_picture_suffix, save_figure
+from preprocessing.storage.atomic_write import write_output
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Corpus

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeGuard
 
 from preprocessing.batching import evenly_spaced
-from preprocessing.cli.data_folder import missing_data_hint
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus import readers
 from preprocessing.corpus.lengths import audio_lengths
@@ -25,6 +24,7 @@ from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields,
 from preprocessing.corpus.readers.times import Draft, finished
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 from preprocessing.errors import InputError, counted
+from preprocessing.storage.data_folder import missing_data_hint
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
 MOST_CHECKED = 50_000  # stated durations of which each is compared with its file's

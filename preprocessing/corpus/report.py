@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preprocessing.cli.atomic_write import finite
 from preprocessing.corpus.statistics import (
     LONG_WORDS,
     RARE_TEXTS,
@@ -23,6 +22,7 @@ from preprocessing.corpus.statistics import (
     Statistics,
 )
 from preprocessing.errors import one_line, printable
+from preprocessing.storage.atomic_write import finite
 from preprocessing.text.steps import is_mark
 
 SHOWN = 5  # of each list; all are in `as_json`

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
 from preprocessing.cli.options import parse_command, program_name, run_command
 from preprocessing.errors import UsageError
+from preprocessing.storage.data_folder import DATA_VARIABLE, data_folder
 
 ALL = "all"
 DEMO = "demo"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.fetch.archives import GitTree, read_members
 from preprocessing.fetch.download import RemoteFile
+from preprocessing.storage.atomic_write import write_json_lines
 
 GITHUB = "https://github.com"
 FSDD_TREE = "d04322e322a9f937f6f4f7c8546693755184df5b"  # recordings/ of v1.0.10

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from preprocessing.cli.atomic_write import DISK_FULL
-from preprocessing.cli.data_folder import DATA_VARIABLE
-from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
 from preprocessing.errors import InputError
 from preprocessing.fetch.datasets import Dataset
 from preprocessing.fetch.download import RemoteFile, download
+from preprocessing.storage.atomic_write import DISK_FULL
+from preprocessing.storage.data_folder import DATA_VARIABLE
+from preprocessing.storage.folder_lock import only_writer
 
 DOWNLOADS = ".downloads"
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from preprocessing.cli.atomic_write import write_json_lines, write_text_atomically
-from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import shows_bars
 from preprocessing.corpus import Corpus, Reject, manifest_fields, open_corpus
 from preprocessing.corpus.report import as_json
@@ -30,6 +28,8 @@ from preprocessing.prepare.shards import (
     split_into_shards,
     write_shard,
 )
+from preprocessing.storage.atomic_write import write_json_lines, write_text_atomically
+from preprocessing.storage.folder_lock import only_writer
 from preprocessing.text import corpus_profile, profile
 
 MANIFEST, REJECTS, STATISTICS = "manifest.jsonl", "rejects.jsonl", "statistics.json"

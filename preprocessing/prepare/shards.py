@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE, PartLoader
-from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.corpus import Corpus, Reject, Segment, Utterance, load_waveform
 from preprocessing.corpus.levels import AudioLevels, measure_levels
 from preprocessing.corpus.readers.times import with_checked_segments
 from preprocessing.errors import InputError
 from preprocessing.prepare import PrepareConfig
+from preprocessing.storage.atomic_write import atomic_file, write_text_atomically
 
 FORMAT = 4  # rises whenever the same corpus and options would give other bytes
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
 from preprocessing.segment.voice_activity import (
@@ -22,6 +21,7 @@ from preprocessing.segment.voice_activity import (
     speech_probabilities,
     split_at_pauses,
 )
+from preprocessing.storage.atomic_write import write_json_lines
 
 Method = Literal["speech", "chunks", "fixed"]
 LITTLE_SPEECH = 0.05  # of a recording: less is worth a note where it is quiet, too

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from preprocessing.cli.model_file import find_model_file, loading_reason
 from preprocessing.errors import InputError
+from preprocessing.storage.model_file import find_model_file, loading_reason
 from preprocessing.units.splitting import (
     BLANK,
     SPECIAL,

@@ -16,7 +16,7 @@ import torch
 
 from benchmark import doctor
 from benchmark.doctor import DoctorConfig, Finding, examine, main
-from preprocessing.cli.data_folder import DATA_VARIABLE
+from preprocessing.storage.data_folder import DATA_VARIABLE
 from tests.conftest import ROOT
 
 TOKEN = "hf_SecretSecretSecretSecret"

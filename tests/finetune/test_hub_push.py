@@ -23,8 +23,8 @@ from finetune.hub.push import Pushed, Repository, Target, UnreachableError, card
 from finetune.models.whisper_formats import load_model
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.registry import family_of, load_system
-from preprocessing.cli.model_file import loading_reason
 from preprocessing.errors import InputError
+from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 from preprocessing.units import build as build_units
 from tests.finetune.runs import PRIVATE, content, tiny_run

@@ -15,9 +15,9 @@ from typing import ClassVar
 import pytest
 
 from finetune.config import TrainConfig
-from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.cli.options import parse_command
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import read_json_lines, write_json_lines
 from tests.conftest import ROOT
 
 PACKAGES = ("preprocessing", "finetune", "benchmark", "experiments")

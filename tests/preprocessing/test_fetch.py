@@ -20,13 +20,13 @@ import pytest
 from rich.console import Console
 
 from finetune.config import TrainConfig
-from preprocessing.cli.data_folder import DATA_VARIABLE, expand_data_folder
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.fetch import DATASETS, RemoteFile, datasets, download, fetch
 from preprocessing.fetch.__main__ import listing, main
 from preprocessing.fetch.archives import GitTree, read_members
+from preprocessing.storage.data_folder import DATA_VARIABLE, expand_data_folder
 from tests.conftest import ROOT, read_manifest
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB

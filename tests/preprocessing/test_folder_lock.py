@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.cli.folder_lock import LOCK, only_writer
 from preprocessing.errors import UsageError
+from preprocessing.storage.folder_lock import LOCK, only_writer
 from tests.conftest import ROOT
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from preprocessing.cli.folder_lock import only_writer
+from preprocessing.storage.folder_lock import only_writer
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from preprocessing.cli.atomic_write import TEMPORARY
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import TEMPORARY
 
 LOCK = ".lock"  # the file in the folder while it is written to: process id and machine
 
