@@ -141,14 +141,14 @@ def common_voice(folder: Path) -> str:
 
 
 def kaldi(folder: Path) -> str:
-    _kaldi_tables(folder)
+    kaldi_tables(folder)
     wavs = [f"{one.id} {write_audio(folder / 'my audio' / f'{one.id}.wav', one)}\n" for one in SPOKEN]
     (folder / "wav.scp").write_text("".join(wavs), encoding="utf-8")
     (folder / "utt2dur").write_text("".join(f"{one.id} {one.seconds}\n" for one in SPOKEN), encoding="utf-8")
     return str(folder)
 
 
-def _kaldi_tables(folder: Path) -> None:
+def kaldi_tables(folder: Path) -> None:
     (folder / "text").write_text("".join(f"{one.id} {one.text}\n" for one in SPOKEN), encoding="utf-8")
     (folder / "utt2spk").write_text("".join(f"{one.id} {one.speaker}\n" for one in SPOKEN), encoding="utf-8")
     (folder / "spk2gender").write_text("19 f\n26 m\n", encoding="utf-8")
