@@ -1,11 +1,14 @@
-"""A corpus as studies refer to it, and errors on it drawn at random."""
+"""A corpus and a recipe as studies refer to them, transcripts, and errors drawn at random."""
 
 import numpy as np
 
+from benchmark.results import NO_SECONDS, Sample
 from experiments.harness.comparing import Errors
 from experiments.harness.transcripts import CorpusUsed
+from experiments.study_pages import seeds as seeds_page
 
 TESTED = CorpusUsed("test", 60, 7.7, 6, "speaker")
+MINE = seeds_page.Trained("mine", "lstm", "", 100, 0.5)
 
 
 def drawn(n_runs: int, seed: int, level: float = 0.2, deviation: float = 0.0) -> Errors:
@@ -17,3 +20,7 @@ def drawn(n_runs: int, seed: int, level: float = 0.2, deviation: float = 0.0) ->
         own = np.clip(level * np.exp(deviation * generator.standard_normal()), 0, 1)
         runs.append(generator.binomial(10, own, 120).tolist())
     return Errors(runs, [10] * 120, list(speakers))
+
+
+def written(utterance: str, reference: str, hypothesis: str) -> Sample:
+    return Sample("s", utterance, reference, hypothesis, 1.0, NO_SECONDS, "one")
