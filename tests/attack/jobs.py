@@ -27,12 +27,11 @@ from preprocessing import audio
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import TINY, tiny_run
 from tests.forker import Forker, Request
-from tests.loopback_hub import Hub, serve
+from tests.loopback_hub import TOKEN, Hub, serve
 
 MARK = "ASR_ATTACK"  # variable of the environment by which every process of a job is found, whoever its parent is
 BEGINS_WITHIN = 400  # seconds: imports on a busy machine
 ENDS_WITHIN = 90  # seconds after a signal: a launcher gives its processes 30
-TOKEN = "hf_thisIsNobodysToken0123456789abcd"
 PUSHED_TO = "you/model"
 
 

@@ -1,9 +1,12 @@
-"""Runs of the same test process do not share accelerate's state, whose precision the first of them would decide."""
+"""What several tests of finetune share."""
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.loopback_hub import TOKEN, Hub, serve
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +18,18 @@ def fresh_accelerate() -> Iterator[None]:
 
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of a tiny model."""
+    from tests.finetune.runs import tiny_run
+
+    return tiny_run(tmp_path_factory.mktemp("runs") / "mine")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A Hub on the loopback interface, to which TOKEN may write."""
+    with serve(Hub(tokens={TOKEN: "write"}, large_from=50_000)) as hub:
+        yield hub

@@ -37,11 +37,10 @@ from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 from tests.finetune.runs import content, tiny_run
-from tests.loopback_hub import Hub, serve
+from tests.loopback_hub import TOKEN, Hub, serve
 from tests.loopback_hub import Repository as Held
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TOKEN = "hf_thisIsNobodysToken0123456789abcd"
 CALIBRATIONS = Calibration("gibbs min", 0.5, 1.5), Calibration("gibbs mean", 0.25, 2.0)
 
 

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,7 @@ from preprocessing.errors import InputError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import tiny_run
-from tests.loopback_hub import Fault, Hub, serve
-
-TOKEN = "hf_thisIsNobodysToken0123456789abcd"
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serve(Hub(tokens={TOKEN: "write"}, large_from=50_000)) as hub:
-        yield hub
+from tests.loopback_hub import TOKEN, Fault, Hub, serve
 
 
 @pytest.fixture

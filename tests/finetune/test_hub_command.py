@@ -1,6 +1,5 @@
 """`python -m finetune.hub push` and `--push_to_hub true` as a user runs them, against a loopback Hub."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +11,12 @@ from preprocessing.errors import InputError
 from tests.commands import Finished, assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import content, tiny_run
-from tests.loopback_hub import Fault, Hub, Repository, serve
-
-TOKEN = "hf_thisIsNobodysToken0123456789abcd"
+from tests.loopback_hub import TOKEN, Fault, Hub, Repository
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_run(tmp_path_factory.mktemp("runs") / "mine")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serve(Hub(tokens={TOKEN: "write"}, large_from=50_000)) as hub:
-        yield hub
 
 
 def online(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> Finished:

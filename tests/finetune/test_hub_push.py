@@ -27,20 +27,14 @@ from preprocessing.errors import InputError
 from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 from preprocessing.units import build as build_units
-from tests.finetune.runs import PRIVATE, content, tiny_run
-from tests.loopback_hub import Fault, Hub, serve
+from tests.finetune.runs import PRIVATE, content
+from tests.loopback_hub import TOKEN, Fault, Hub, serve
 from tests.loopback_hub import Repository as Held
 from tests.loopback_hub.store import Blob
 
-TOKEN = "hf_thisIsNobodysToken0123456789abcd"
 READ_ONLY = "hf_thisOneOnlyReads0123456789abcdef"
 NAME = "you/model"
 LARGE = 50_000  # bytes: the weights of a tiny run are above
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory.mktemp("runs") / "mine")
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.loopback_hub.server import serve
 from tests.loopback_hub.store import Fault, Hub, Repository
 
-__all__ = ["Fault", "Hub", "Repository", "loopback_hub", "serve"]
+__all__ = ["TOKEN", "Fault", "Hub", "Repository", "loopback_hub", "serve"]
+TOKEN = "hf_thisIsNobodysToken0123456789abcd"
 
 
 @contextmanager
