@@ -33,3 +33,11 @@ def hub() -> Iterator[Hub]:
     """A Hub on the loopback interface, to which TOKEN may write."""
     with serve(Hub(tokens={TOKEN: "write"}, large_from=50_000)) as hub:
         yield hub
+
+
+@pytest.fixture
+def no_batches() -> None:
+    """Echo has transcribed nothing yet."""
+    from tests.finetune.transcribing import Echo
+
+    Echo.batches.clear()

@@ -20,7 +20,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.errors import UsageError, UserError
 from tests.conftest import DEMO, ROOT
-from tests.finetune.test_transcribe import Echo
+from tests.finetune.transcribing import Echo
 
 WAV2VEC2 = str(DEMO / "wav2vec2")
 RECORDING = DEMO / "corpus" / "audio" / "test-0000.opus"

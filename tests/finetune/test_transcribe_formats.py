@@ -1,7 +1,6 @@
 """What `python -m finetune.transcribe` writes: every format beside openai-whisper's own, and the times of words."""
 
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +28,6 @@ from finetune.systems.transcript import (
     joined,
     segments_of,
 )
-from finetune.transcribe import main
 from finetune.transcription.by_channel import merged
 from finetune.transcription.recordings import Recording
 from finetune.transcription.results import StandardOutput
@@ -38,18 +36,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import open_corpus
 from tests.conftest import DEMO
-
-AUDIO = DEMO / "corpus" / "audio"
-NAMES = ("test-0000", "test-0001", "test-0002")
-WAV2VEC2 = str(DEMO / "wav2vec2")
-
-
-def run(*words: object) -> None:
-    main([str(word) for word in words])
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+from tests.finetune.transcribing import AUDIO, NAMES, WAV2VEC2, read, run
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,12 @@ from finetune.decoding.language_model_folder import FOLDER, save_language_model
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.lstm import LstmModel, LstmShape
 from finetune.language_model.ngram import write_arpa
-from finetune.transcribe import main
 from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
+from tests.finetune.transcribing import WAV2VEC2, run
 
 AUDIO = DEMO / "corpus" / "audio" / "test-0000.opus"
-WAV2VEC2 = str(DEMO / "wav2vec2")
 DONE = "1 of 1 recordings are done"
 COMMANDS = {
     "greedy": ("{}/run", AUDIO, "-o", "{}/greedy"),
@@ -29,10 +28,6 @@ COMMANDS = {
     "named": ("{}/run", AUDIO, "-o", "{}/named", "--lm", "{}/words.arpa", "--rescore", "{}/lstm"),
     "hot": ("{}/run", AUDIO, "-o", "{}/hot", "--hotwords", "alarm"),
 }
-
-
-def run(*words: object) -> None:
-    main([str(word) for word in words])
 
 
 def rebuild(path: Path) -> None:

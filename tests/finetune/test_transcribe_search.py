@@ -18,21 +18,16 @@ from finetune.systems.base import PRECISIONS
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.families import FAMILIES, SPELLINGS
 from finetune.systems.registry import check_precision, load_system, parse_model, parse_models
-from finetune.transcribe import main
 from finetune.transcription.options import TranscribeConfig, resolve
 from preprocessing import audio
 from preprocessing.cli import notes
 from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
+from tests.finetune.transcribing import WAV2VEC2, run
 
 AUDIO = DEMO / "corpus" / "audio" / "test-0000.opus"
-WAV2VEC2 = str(DEMO / "wav2vec2")
 WHISPER = str(DEMO / "whisper")
-
-
-def run(*words: object) -> None:
-    main([str(word) for word in words])
 
 
 def write_lm(path: Path, *sentences: str) -> Path:
