@@ -21,11 +21,6 @@ from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import HOSTILE, full_run, run, run_of, sample, scored, wide_run
 
 
-@pytest.fixture(scope="module")
-def html() -> str:
-    return page_of(*run())
-
-
 def test_the_page_loads_nothing_and_is_well_formed(html: str) -> None:
     page = Page(html)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

@@ -48,11 +48,6 @@ def shows(text: str, value: float, unit: float) -> bool:
     return bool(abs(float(shown[0].replace(",", "")) - value / unit) <= 0.5000001 * 10**-digits)
 
 
-@pytest.fixture(scope="module")
-def html() -> str:
-    return page_of(*run())
-
-
 def test_every_value_of_the_page_is_the_summarys(html: str) -> None:
     summary, table = run()[0], Page(html).table()
     for column, system in enumerate(summary.systems[:2]):

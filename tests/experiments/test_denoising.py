@@ -11,7 +11,7 @@ from experiments.harness.speech import SpeechSamples, load_samples
 from preprocessing.augment import Noise
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.errors import UsageError
-from tests.preprocessing.test_denoise import chance, tone
+from tests.known_sounds import chance, tone
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Long recordings into training pieces: where pieces are cut, what is doubted, files, going on, and bad input."""
 
-import json
 import os
 import resource
 import shutil
@@ -24,7 +23,7 @@ from preprocessing.corpus import open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
-from tests.conftest import DEMO
+from tests.conftest import DEMO, read_manifest
 
 VOCABULARY = Vocabulary.of_characters(["ABCDEFG"])
 TIMES = FrameTimes(320, 0.0)  # 50 frames a second
@@ -207,10 +206,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def test_command_writes_a_corpus_and_goes_on(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +213,7 @@ def test_command_writes_a_corpus_and_goes_on(
     arguments = [str(DEMO / "wav2vec2"), str(recordings), str(recordings), str(out), "--max_seconds", "3.5"]
     with pytest.raises(InputError, match=r"^2\.wav: 1 of 3 recordings could not be aligned"):
         align_corpus.main([*arguments, "--min_score", "-1000"])
-    kept, rejected = lines(out / "manifest.jsonl"), lines(out / "rejects.jsonl")
+    kept, rejected = read_manifest(out / "manifest.jsonl"), read_manifest(out / "rejects.jsonl")
     assert "in rejects.jsonl" in capsys.readouterr().out
     assert [line["id"] for line in rejected] == ["2"]
     assert rejected[0]["reason"]
@@ -287,7 +282,7 @@ def align_three(three: Path, *options: str) -> tuple[list[dict[str, object]], li
     inputs = [str(three.parent / "model"), str(three), str(three)]
     cutting = ["--min_score", "-1000", "--max_seconds", "3.5", "--min_seconds", "0.1"]
     align_corpus.main([*inputs, str(out), *cutting, *options])
-    return lines(out / "manifest.jsonl"), lines(out / "rejects.jsonl")
+    return read_manifest(out / "manifest.jsonl"), read_manifest(out / "rejects.jsonl")
 
 
 def words_of(kept: list[dict[str, object]], source: str) -> list[str]:
@@ -346,12 +341,12 @@ def test_what_has_changed_is_aligned_anew(
         align_three(three)
     out = three / "out"
     assert aligned == ["1.flac"]
-    assert lines(out / "manifest.jsonl") == [line for line in kept if line["source"] != "1.flac"]
-    assert [line["id"] for line in lines(out / "rejects.jsonl")] == ["1"]
+    assert read_manifest(out / "manifest.jsonl") == [line for line in kept if line["source"] != "1.flac"]
+    assert [line["id"] for line in read_manifest(out / "rejects.jsonl")] == ["1"]
     assert not list(out.glob("pieces/1-*"))
     with pytest.raises(UsageError, match="none: no such file"):
         align_corpus.main(["./none", str(three), str(three), str(out), "--overwrite", "true"])
-    assert lines(out / "manifest.jsonl")  # a model that cannot be loaded empties no folder
+    assert read_manifest(out / "manifest.jsonl")  # a model that cannot be loaded empties no folder
 
 
 def test_a_stop_leaves_no_manifest_of_pieces_that_have_changed(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +374,7 @@ def test_one_channel_is_aligned(recordings: Path, tmp_path: Path) -> None:
     options = ["--min_score", "-1000", "--max_seconds", "3.5"]
     align_corpus.main([*words, str(tmp_path / "one"), *options, "--channel", "1"])
     align_corpus.main([words[0], str(recordings / "0.flac"), words[2], str(tmp_path / "mono"), *options])
-    found, expected = (lines(tmp_path / name / "manifest.jsonl") for name in ("one", "mono"))
+    found, expected = (read_manifest(tmp_path / name / "manifest.jsonl") for name in ("one", "mono"))
     assert [line["id"] for line in found] == [f"call-1-{number:04}" for number in range(len(expected))]
     assert {line["source_channel"] for line in found} == {1}
     for one, other in zip(found, expected, strict=True):
@@ -388,7 +383,7 @@ def test_one_channel_is_aligned(recordings: Path, tmp_path: Path) -> None:
         assert torch.equal(*pair)
     with pytest.raises(InputError, match=r"^call\.wav: 1 of 1 recording could"):
         align_corpus.main([*words, str(tmp_path / "none"), *options, "--channel", "2"])
-    assert "has no channel 2; expected 0 to 1" in str(lines(tmp_path / "none" / "rejects.jsonl")[0]["reason"])
+    assert "has no channel 2; expected 0 to 1" in str(read_manifest(tmp_path / "none" / "rejects.jsonl")[0]["reason"])
     with pytest.raises(UsageError, match="--channel is -1; expected 0 or more"):
         align_corpus.main([*words, str(tmp_path / "none"), "--channel", "-1"])
 

@@ -12,20 +12,13 @@ from preprocessing.audio import SAMPLE_RATE, quantise
 from preprocessing.augment import denoise
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.errors import UsageError
+from tests.known_sounds import chance, tone
 
 STEP = 1 / 32768
 
 
-def chance(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def white(n_samples: int, level: float = 0.01, seed: int = 0) -> torch.Tensor:
     return quantise(level * torch.randn(n_samples, generator=chance(seed)))
-
-
-def tone(hertz: float, n_samples: int = SAMPLE_RATE, level: float = 0.25) -> torch.Tensor:
-    return level * torch.sin(2 * math.pi * hertz * torch.arange(n_samples, dtype=torch.float64) / SAMPLE_RATE).float()
 
 
 def rms_db(waveform: torch.Tensor) -> float:

@@ -13,13 +13,12 @@ from scipy import stats
 from torch import Tensor
 
 from preprocessing.augment.spec_augment import latent_channel_mask, latent_time_mask
-from tests.preprocessing.test_spec_augment import LEAST_P, N_DRAWS, generator
+from tests.known_sounds import chance
+from tests.preprocessing.test_spec_augment import LEAST_P, N_DRAWS
 
 
 def latent(lengths: Tensor, n_frames: int, probability: float, span: int, seed: int = 0) -> Tensor:
-    return latent_time_mask(
-        lengths, n_frames, mask_probability=probability, mask_length=span, generator=generator(seed)
-    )
+    return latent_time_mask(lengths, n_frames, mask_probability=probability, mask_length=span, generator=chance(seed))
 
 
 def test_latent_spans_start_anywhere_without_replacement() -> None:
@@ -69,7 +68,7 @@ def test_latent_masks_stay_inside_their_utterance(lengths: list[int], probabilit
 
 
 def test_latent_channels_are_masked_per_utterance() -> None:
-    mask = latent_channel_mask(2_000, 64, mask_probability=0.25, mask_length=8, generator=generator())
+    mask = latent_channel_mask(2_000, 64, mask_probability=0.25, mask_length=8, generator=chance())
     assert mask.shape == (2_000, 64)
     n_starts, n_spans = 57, 2
     expected = [

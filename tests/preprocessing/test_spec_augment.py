@@ -24,25 +24,21 @@ from preprocessing.augment.spec_augment import (
 from preprocessing.errors import UsageError
 from preprocessing.features import Features
 from tests.conftest import DEVICES
+from tests.known_sounds import chance
 
 N_DRAWS = 20_000
 LEAST_P = 1e-4  # the seed is fixed: a test that passes once passes always
-NO_DRAW = torch.zeros(1, 0, dtype=torch.long)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def features(lengths: list[int], n_bins: int = 80, seed: int = 0, n_frames: int | None = None) -> Features:
     """Features of mean 5, so that neither 0 nor the padding can be taken for them."""
-    values = 5.0 + torch.randn(len(lengths), n_bins, n_frames or max(lengths), generator=generator(seed))
+    values = 5.0 + torch.randn(len(lengths), n_bins, n_frames or max(lengths), generator=chance(seed))
     batch = Features(values, torch.tensor(lengths))
     return Features(values.masked_fill(~batch.valid, 0.0), batch.n_frames)
 
 
 def draws(policy: Policy, n_frames: int, n_bins: int = 80, n_draws: int = N_DRAWS, seed: int = 0) -> Draw:
-    return draw(policy, torch.full((n_draws,), n_frames), n_bins, generator(seed))
+    return draw(policy, torch.full((n_draws,), n_frames), n_bins, chance(seed))
 
 
 def assert_distributed(observed: Tensor, expected: np.ndarray) -> None:
@@ -139,7 +135,7 @@ def test_masks_are_independent_of_each_other_and_across_utterances() -> None:
 @given(st.sampled_from(sorted(POLICIES)), st.lists(st.integers(1, 400), min_size=1, max_size=5), st.integers(0, 999))
 def test_lengths_and_caps_are_respected(name: str, lengths: list[int], seed: int) -> None:
     policy, batch = POLICIES[name], features(lengths, seed=seed)
-    drawn = draw(policy, batch.n_frames, 80, generator(seed))
+    drawn = draw(policy, batch.n_frames, 80, chance(seed))
     tau = batch.n_frames[:, None]
     assert bool((drawn.time_starts >= 0).all() and (drawn.frequency_starts >= 0).all())
     assert bool((drawn.time_starts + drawn.time_widths <= tau).all())
@@ -147,7 +143,7 @@ def test_lengths_and_caps_are_respected(name: str, lengths: list[int], seed: int
     assert bool((drawn.time_widths <= policy.time_mask_share * tau).all())
     assert bool((drawn.time_widths <= policy.time_mask_frames).all())
     assert not (drawn.time_mask(max(lengths)) & ~batch.valid[:, 0]).any()
-    augmented = SpecAugment(policy, fill="mean")(batch, generator(seed))
+    augmented = SpecAugment(policy, fill="mean")(batch, chance(seed))
     assert torch.equal(augmented.n_frames, batch.n_frames)
     assert not augmented.values.masked_fill(augmented.valid, 0.0).any()
 
@@ -156,7 +152,7 @@ def test_lengths_and_caps_are_respected(name: str, lengths: list[int], seed: int
 @given(st.lists(st.integers(82, 300), min_size=1, max_size=4), st.integers(0, 999))
 def test_the_warp_is_numpys_interpolation(lengths: list[int], seed: int) -> None:
     batch = features(lengths, n_bins=3, seed=seed)
-    drawn = draw(POLICIES["SM"], batch.n_frames, 3, generator(seed))
+    drawn = draw(POLICIES["SM"], batch.n_frames, 3, chance(seed))
     warped = warp_time(batch, drawn.warp_from, drawn.warp_to)
     for row, n in enumerate(lengths):
         frames, source, target = np.arange(n), float(drawn.warp_from[row]), float(drawn.warp_to[row])
@@ -177,7 +173,7 @@ def test_the_warp_moves_the_moment_it_names() -> None:
 @pytest.mark.parametrize("name", ["LB", "SS"])
 def test_masked_places_hold_the_fill_and_no_other_place_changes(name: str, fill: Fill) -> None:
     batch = features([300, 200, 90])
-    augment, drawn = SpecAugment(name, fill=fill), draw(POLICIES[name], batch.n_frames, 80, generator(3))
+    augment, drawn = SpecAugment(name, fill=fill), draw(POLICIES[name], batch.n_frames, 80, chance(3))
     augmented, warped = augment.apply_draw(batch, drawn), warp_time(batch, drawn.warp_from, drawn.warp_to)
     for row, n in enumerate([300, 200, 90]):
         hidden = torch.zeros(80, n, dtype=torch.bool)
@@ -197,14 +193,14 @@ def test_a_frequency_mask_hides_the_same_bins_in_every_order() -> None:
     batch = features([300, 90])
     orders = Features(batch.values.repeat(1, 3, 1), batch.n_frames)
     for seed in range(5):
-        expected = one(batch, generator(seed)).values
-        assert torch.equal(three(orders, generator(seed)).values, expected.repeat(1, 3, 1))
+        expected = one(batch, chance(seed)).values
+        assert torch.equal(three(orders, chance(seed)).values, expected.repeat(1, 3, 1))
 
 
 def test_a_batch_is_its_utterances_one_by_one() -> None:
     lengths = [300, 170, 90, 1]
     batch, augment = features(lengths), SpecAugment("LD", fill="mean")
-    drawn = draw(POLICIES["LD"], batch.n_frames, 80, generator(5))
+    drawn = draw(POLICIES["LD"], batch.n_frames, 80, chance(5))
     together = augment.apply_draw(batch, drawn)
     for row, n in enumerate(lengths):
         own = Draw(*(getattr(drawn, name)[row : row + 1] for name in Draw.__slots__))
@@ -217,13 +213,13 @@ def test_a_batch_is_its_utterances_one_by_one() -> None:
 def test_the_seed_decides_and_nothing_else_does(device: str) -> None:
     batch, augment = features([300, 170, 90]).to(device), SpecAugment("LD", fill="zero")
     before = torch.get_rng_state()
-    first = augment(batch, generator(1))
-    assert torch.equal(first.values, augment(batch, generator(1)).values)
-    assert not torch.equal(first.values, augment(batch, generator(2)).values)
+    first = augment(batch, chance(1))
+    assert torch.equal(first.values, augment(batch, chance(1)).values)
+    assert not torch.equal(first.values, augment(batch, chance(2)).values)
     assert torch.equal(before, torch.get_rng_state())
-    wider = augment(features([300, 170, 90], n_frames=400).to(device), generator(1))  # more padding, the same masks
+    wider = augment(features([300, 170, 90], n_frames=400).to(device), chance(1))  # more padding, the same masks
     assert torch.equal((wider.values[..., :300] == 0) & batch.valid, (first.values == 0) & batch.valid)
-    assert torch.allclose(first.to("cpu").values, augment(batch.to("cpu"), generator(1)).values, atol=1e-3)
+    assert torch.allclose(first.to("cpu").values, augment(batch.to("cpu"), chance(1)).values, atol=1e-3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -239,15 +235,15 @@ def test_draws_happen_on_the_generators_device(device: str) -> None:
 
 def test_none_and_evaluation_change_nothing() -> None:
     batch = features([300, 90])
-    assert torch.equal(SpecAugment("none", fill="mean")(batch, generator()).values, batch.values)
-    assert SpecAugment("LD", fill="mean").eval()(batch, generator()) is batch
+    assert torch.equal(SpecAugment("none", fill="mean")(batch, chance()).values, batch.values)
+    assert SpecAugment("LD", fill="mean").eval()(batch, chance()) is batch
 
 
 def test_gradients_reach_what_is_heard_alone() -> None:
     batch = features([200, 90])
     values = batch.values.requires_grad_()
     augment = SpecAugment(Policy(0, 27, 2, 40, 1.0, 2), fill="zero")
-    augmented = augment(Features(values, batch.n_frames), generator())
+    augmented = augment(Features(values, batch.n_frames), chance())
     augmented.values.sum().backward()
     assert values.grad is not None
     assert torch.equal((values.grad == 0) & batch.valid, (augmented.values.detach() == 0) & batch.valid)
