@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
+from preprocessing.cli.cores import describe_cores
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.errors import first_line, install_extra
 from preprocessing.storage.data_folder import DATA_VARIABLE, DEMO, data_folder
@@ -153,7 +154,7 @@ def check_torch_pair() -> Finding:
 
 
 def check_processor() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = describe_cores()
     name = platform.processor() or platform.machine()
     if (cpuinfo := Path("/proc/cpuinfo")).is_file():
         model = re.search(r"model name\s*: (.+)", cpuinfo.read_text(encoding="utf-8", errors="replace"))
@@ -161,11 +162,9 @@ def check_processor() -> Finding:
     try:
         import torch
     except (ImportError, OSError):
-        return Finding(
-            "processor", "note", f"{name}, {cores} cores", "its vector instructions are unknown without torch"
-        )
+        return Finding("processor", "note", f"{name}, {cores}", "its vector instructions are unknown without torch")
     capability = torch.backends.cpu.get_cpu_capability()
-    found = f"{name}, {cores} cores, {capability}"
+    found = f"{name}, {cores}, {capability}"
     if capability in ("DEFAULT", "NO AVX"):
         return Finding("processor", "note", found, "without AVX2 torch is several times slower: use another machine")
     return Finding("processor", "ok", found)

@@ -19,6 +19,7 @@ from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
 from benchmark.results.store import FINGERPRINT_KIND, SampleKey
 from finetune.systems.base import SystemSpec
+from preprocessing.cli.cores import THREADS_VARIABLE, default_threads, describe_cores, has_quota, usable_cores
 from preprocessing.corpus import Utterance
 
 GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
@@ -105,25 +106,20 @@ def leave_process_group() -> None:
 
 
 def threads_of_systems(local_processes: int = 1) -> int:
-    """How many threads every system computes with on a CPU: torch's default, which OMP_NUM_THREADS sets.
+    """How many threads every system computes with on a CPU: torch's default within the quota of a container, or what
+    OMP_NUM_THREADS says.
 
     Under a launcher: an equal share of the cores, unless OMP_NUM_THREADS is more than one. One is what launchers set
     where the user has set nothing. local_processes: how many a launcher has started on this machine.
     """
-    import torch
-
-    if "WORLD_SIZE" not in os.environ or os.environ.get("OMP_NUM_THREADS", "1") != "1":
-        return torch.get_num_threads()
-    return max(_cores() // local_processes, 1)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "WORLD_SIZE" not in os.environ or os.environ.get(THREADS_VARIABLE, "1") != "1":
+        return default_threads()
+    return max(usable_cores() // local_processes, 1)
 
 
 def describe_machine(device: str, local_processes: int = 1) -> dict[str, str]:
-    """What a report says of the machine, by topic: processor, cores, memory, versions, and the GPU of "cuda".
+    """What a report says of the machine, by topic: processor, cores, memory, versions, the quota where a container has
+    one, and the GPU of "cuda".
 
     local_processes: as of `threads_of_systems`.
     """
@@ -131,7 +127,8 @@ def describe_machine(device: str, local_processes: int = 1) -> dict[str, str]:
 
     description = {
         "processor": _processor(),
-        "cores": f"{_cores()}",
+        "cores": f"{usable_cores()}",
+        **({"quota": describe_cores()} if has_quota() else {}),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "threads": f"{threads_of_systems(local_processes)}",

@@ -37,6 +37,7 @@ from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from finetune.systems.registry import device_of
+from preprocessing.cli.cores import keep_threads_to_quota
 from preprocessing.cli.progress import Steps
 from preprocessing.errors import InputError
 from preprocessing.storage.folder_lock import only_writer
@@ -87,6 +88,7 @@ def _benchmark(inputs: Inputs) -> None:
 def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
     """The run and its samples in their final order; (None, []) in every process but the first."""
     config, ranks, folder = inputs.config, inputs.ranks, inputs.folder
+    keep_threads_to_quota()
     run = describe_run(inputs)
     store = ResultsStore(folder, ranks.file_rank)
     if ranks.is_main:

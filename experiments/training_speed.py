@@ -4,7 +4,6 @@ Both train on the same audio from the same random weights. Exit code 1 if a figu
 """
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, measured_once, rate_ratio
 from experiments.harness.rounds import Implementation, Unavailable, peak_gflops, take_turns
+from preprocessing.cli.cores import usable_cores
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.options import run_command
 from preprocessing.errors import InputError, UsageError, counted
@@ -87,7 +87,7 @@ def run(config: Config) -> Findings:
     device = resolve_device(config.device)
     if config.steps < 1 or config.rounds < 1 or config.warmup_steps < 0:
         raise UsageError("--steps and --rounds must be 1 or more, --warmup_steps 0 or more: raise them")
-    threads = max(len(os.sched_getaffinity(0)), 1)
+    threads = usable_cores()
     rounds = 1 if config.quick else config.rounds
     with tempfile.TemporaryDirectory() as folder:
         job = prepare(

@@ -83,10 +83,12 @@ def run(config: AlignConfig) -> None:
     from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
     from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
+    from preprocessing.cli.cores import keep_threads_to_quota
     from preprocessing.cli.progress import Steps
     from preprocessing.storage.atomic_write import write_output
 
     text = None if config.text == "-" else read_text(config.text)
+    keep_threads_to_quota()
     model = load_ctc(config.model, config.device, config.language)
     normalised = ""
     if text is not None:

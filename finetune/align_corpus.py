@@ -111,6 +111,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     from finetune.systems.ctc_model import family_and_checkpoint, load_ctc
     from finetune.systems.identity import weights_state
     from preprocessing import audio
+    from preprocessing.cli.cores import keep_threads_to_quota
     from preprocessing.cli.progress import CappedProgress, Steps
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -122,6 +123,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     weights = weights_state(*reference)
     remaining, failed = pending(), dict[Pair, Result]()
     if remaining:
+        keep_threads_to_quota()
         model = load_ctc(config.model, config.device, config.language)  # before anything is removed
         weights = weights_state(*reference)  # again: a model of the Hub may have been downloaded just now
         remaining = pending()

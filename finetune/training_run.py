@@ -21,7 +21,7 @@ from rich.console import Console
 from finetune.config import TrainConfig, check_config_file
 from finetune.data.corpora import MAIN
 from finetune.data.examples import ExampleKey, Examples, Preparation, TrainingExamples
-from finetune.data.loading import default_workers, usable_cores
+from finetune.data.loading import default_workers
 from finetune.data.streaming import StreamedExamples
 from finetune.decoding.language_model_folder import FILES as LANGUAGE_MODEL_FILES
 from finetune.decoding.language_model_folder import FOLDER as LANGUAGE_MODEL
@@ -43,6 +43,7 @@ from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from finetune.training.setup import RunSetup, augmentation, set_up
 from finetune.tune_language_model import TUNING_FILES
+from preprocessing.cli.cores import usable_cores
 from preprocessing.corpus import Reject
 from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.storage.folder_lock import only_writer

@@ -65,6 +65,7 @@ def _transcribe(
     from finetune.systems.registry import load_system
     from finetune.transcription.notes import language_note
     from finetune.transcription.run import transcribe
+    from preprocessing.cli.cores import keep_threads_to_quota
 
     if config.speakers:
         from finetune.transcription.by_channel import ByChannel
@@ -82,6 +83,7 @@ def _transcribe(
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of weights, beside that of the recordings
+    keep_threads_to_quota()
     system = load_system(spec, options)
     if not system.has_word_times and (config.max_line_width is not None or config.highlight_words):
         console.print(f"note: {spec.name} gives no times of words: subtitles are neither wrapped nor highlighted")

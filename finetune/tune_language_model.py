@@ -110,11 +110,13 @@ def tune(config: TuneConfig) -> Tuned:
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.language_model_folder import load_language_model, require_language_model, save_language_model
     from finetune.systems.ctc_model import load_ctc
+    from preprocessing.cli.cores import keep_threads_to_quota
     from preprocessing.storage.atomic_write import write_text_atomically
 
     config.check()
     console = Console(highlight=False, soft_wrap=True)
     files = require_language_model(config.lm or config.model)
+    keep_threads_to_quota()
     model = load_ctc(config.model, config.device, config.language)
     language_model = load_language_model(config.model, files, model.vocabulary)
     utterances = _validation_utterances(config)

@@ -39,6 +39,7 @@ def _serve(config: AppConfig, port: int) -> None:
     from finetune.decoding.language_model_folder import TUNED
     from finetune.systems.base import LanguageModelOptions, LoadOptions
     from finetune.systems.registry import check_language_model, parse_models
+    from preprocessing.cli.cores import keep_threads_to_quota
     from preprocessing.text import profile
 
     normalise = profile(config.profile)
@@ -50,6 +51,7 @@ def _serve(config: AppConfig, port: int) -> None:
     from benchmark.app.page import Page, build, launch
     from benchmark.app.transcribing import Systems
 
+    keep_threads_to_quota()
     systems = Systems(specs, options, lambda line: print(line, flush=True))
     page = Page(systems, normalise, config.max_seconds)
     print(f"open {launch(build(page, systems), config.host, port)} (Ctrl-C stops it)", flush=True)

@@ -3,18 +3,17 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from finetune.models.base import Batch, Example, pad_batch
+from preprocessing.cli.cores import usable_cores
 from preprocessing.corpus import Reject
 
 MAX_DEFAULT_WORKERS = 12
 PREFETCH_FACTOR = 4  # batches that each worker loads ahead
-CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # a container's quota: microseconds of processors in a period, and the period
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +61,6 @@ def default_workers(device: torch.device) -> int:
     if device.type == "cpu":
         return 0
     return max(min(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, MAX_DEFAULT_WORKERS), 0)
-
-
-def usable_cores(cpu_max: Path = CPU_MAX) -> int:
-    """The cores that this process may run on, or fewer where its container's quota of time, `cpu_max`, is of fewer.
-
-    A quota is rounded down: with more threads, all of them would stop together at the end of each period.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = map(int, cpu_max.read_text(encoding="utf-8").split())
-    except (OSError, ValueError):  # no container, or "max": no quota
-        return cores
-    return max(min(cores, quota // period), 1)
 
 
 class _KeySampler(Sampler[list[Any]]):

@@ -24,7 +24,6 @@ The search is compiled (`beam_kernel`); `beam_python` is the same in plain Pytho
 """
 
 import copy
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ import torch
 from torch import Tensor
 
 from finetune.language_model.ngram import BOUNDARY, NgramModel
+from preprocessing.cli.cores import usable_cores
 from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
@@ -190,7 +190,7 @@ class BeamSearch:
 
 def _on_threads(decode: Callable[[Tensor], T], log_probs: Sequence[Tensor], threads: int | None) -> list[T]:
     """What `decode` returns of each utterance, on so many threads at once."""
-    threads = min(threads or min(torch.get_num_threads(), os.cpu_count() or 1), len(log_probs))
+    threads = min(threads or min(torch.get_num_threads(), usable_cores()), len(log_probs))
     if threads < 2:
         return [decode(one) for one in log_probs]
     with ThreadPoolExecutor(threads) as pool:

@@ -26,6 +26,7 @@ from finetune.models import about
 from finetune.models.base import TrainableRecogniser
 from finetune.training.evaluation import ValidationSample, write_transcripts
 from finetune.training.log import BEST, LOG, LogLine, read_log
+from preprocessing.cli.cores import describe_cores
 from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes
 from preprocessing.storage.atomic_write import json_line, write_text_atomically
@@ -130,7 +131,7 @@ def environment() -> dict[str, Any]:
     devices = [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
-        "machine": ", ".join([platform.machine(), f"{os.cpu_count()} cores", *devices]),
+        "machine": ", ".join([platform.machine(), describe_cores(), *devices]),
         "packages": {package: version(package) for package in PACKAGES},
     }
 

@@ -3,7 +3,6 @@
 Thin: options in, corpora opened and measured, JSON and picture written, tables printed.
 """
 
-import os
 import resource
 import sys
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from preprocessing.cli.cores import usable_cores
 from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.errors import counted
 from preprocessing.plot_style import check_picture_suffix, save_figure
@@ -124,7 +124,7 @@ def _measure(corpus: "Corpus", config: CorpusConfig) -> "list[AudioLevels | str]
 
     from preprocessing.corpus.levels import UTTERANCES_PER_JOB, measure_corpus
 
-    workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
+    workers = usable_cores() if config.workers is None else config.workers
     if len(corpus.utterances) <= UTTERANCES_PER_JOB:
         workers = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

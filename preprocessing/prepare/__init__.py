@@ -4,12 +4,12 @@
 bytes depend on the corpus and the options alone.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from preprocessing.cli.cores import usable_cores
 from preprocessing.cli.options import check_counts
 from preprocessing.errors import UsageError
 
@@ -47,7 +47,7 @@ class PrepareConfig:
     @property
     def processes(self) -> int:
         """`workers`, or the number of cores this process may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or usable_cores()
 
     def check(self) -> None:
         """Raises UsageError naming the first value that cannot be used."""

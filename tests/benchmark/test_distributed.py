@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from benchmark import environment
+from benchmark.doctor import check_processor
 from benchmark.environment import DistributedRanks, describe_machine, threads_of_systems
 from benchmark.results import Sample, StageSeconds, read_samples, read_summary, read_timings
 from benchmark.worker import WorkerSetup, server
 from finetune.systems.base import LoadOptions
+from finetune.training.run_folder import environment as environment_of_run
+from preprocessing.cli import cores
 from tests.benchmark.odd_systems import corpus
 from tests.commands import run, run_ranks
 
@@ -53,7 +56,7 @@ def test_systems_compute_with_the_threads_that_the_report_states(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    monkeypatch.setattr(environment, "_cores", lambda: 6)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 6)
     taken: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 7)
@@ -63,6 +66,26 @@ def test_systems_compute_with_the_threads_that_the_report_states(
         setup = WorkerSetup(*cast(Any, (None, LoadOptions("cpu", None), None)), 0, 2, threads)
         server._leave_launcher(setup)
     assert taken == ([] if threads == 7 else [threads])
+
+
+@pytest.mark.parametrize(("said", "threads"), [(None, "2"), ("8", "8")])
+def test_a_containers_quota_bounds_the_threads_and_is_in_the_report(
+    said: str | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    monkeypatch.setattr(cores, "_cores", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(cores, "_quota", lambda root: None)
+    assert describe_machine("cpu")["threads"] == "8" and "quota" not in describe_machine("cpu")
+    monkeypatch.setattr(cores, "_quota", lambda root: 2.0)
+    machine = describe_machine("cpu")
+    assert (machine["cores"], machine["threads"]) == ("2", threads)
+    assert machine["quota"] == "2 of 8 cores by the container's quota"
+    assert ", 2 of 8 cores by the container's quota, " in check_processor().found
+    assert environment_of_run()["machine"].endswith(", 2 of 8 cores by the container's quota")
 
 
 def test_every_batch_is_in_one_share() -> None:

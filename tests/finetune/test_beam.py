@@ -7,6 +7,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from finetune.decoding import beam
 from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings
 from finetune.decoding.beam_python import PythonBeamSearch
 from finetune.decoding.flat_ngram import FlatNgram
@@ -24,6 +26,7 @@ from finetune.decoding.greedy import collapse
 from finetune.decoding.search import Search
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import BOUNDARY, NgramModel, read_arpa, write_arpa
+from preprocessing.cli import cores
 from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 from preprocessing.units.splitting import BytePairs
@@ -369,6 +372,23 @@ def test_threads_find_the_same() -> None:
     several = [frames(n, n) for n in range(1, 40)]
     assert search.decode_batch(several, threads=4) == [search.decode(one) for one in several]
     assert search.decode_batch([], threads=4) == []
+
+
+def test_a_search_has_no_more_threads_than_a_containers_quota_grants_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = list[int]()
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads: int) -> None:
+            pools.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr(beam, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(beam.torch, "get_num_threads", lambda: 8)
+    for quota in (8.0, 2.5):
+        monkeypatch.setattr(cores, "_cores", lambda: 8)
+        monkeypatch.setattr(cores, "_quota", lambda root, quota=quota: quota)
+        BeamSearch(LETTERS).decode_batch([frames(n, n) for n in range(1, 20)])
+    assert pools == [8, 2]
 
 
 def test_what_is_dropped_is_forgotten() -> None:

@@ -1,13 +1,11 @@
 """How many processes decode by default, and that batches are the same whichever process made them."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch.utils.data import Dataset
 
 from finetune.data import loading
-from finetune.data.loading import default_workers, load_batches, usable_cores
+from finetune.data.loading import default_workers, load_batches
 from finetune.models.base import Example
 
 
@@ -26,19 +24,6 @@ def test_beside_a_gpu_one_for_each_further_core(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert default_workers(torch.device("cuda")) == workers
     assert default_workers(torch.device("cpu")) == 0
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"),
-    [("max 100000", 8), ("200000 100000", 2), ("350000 100000", 3), ("5000 100000", 1), ("1600000 100000", 8), ("", 8)],
-)
-def test_a_containers_quota_bounds_the_cores(
-    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading.os, "sched_getaffinity", lambda _: set(range(8)))
-    assert usable_cores(tmp_path / "none") == 8
-    (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    assert usable_cores(tmp_path / "cpu.max") == cores
 
 
 @pytest.mark.parametrize("workers", [0, 2])
