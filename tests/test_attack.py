@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from preprocessing.cli.options import run_command
-from tests.attack import hub, texts
+from tests.attack import hub, jobs, texts
 from tests.attack.jobs import Ended, torn_files
 from tests.attack.trials import Setting, Trial, table
 
@@ -55,6 +56,18 @@ def test_a_torn_file_is_found(tmp_path: Path, name: str, content: bytes) -> None
     (tmp_path / name).write_bytes(content)
     (tmp_path / f".x.partial.{name}").write_bytes(content)
     assert name in (torn_files(tmp_path) or "") and ".partial" not in (torn_files(tmp_path) or "")
+
+
+def test_a_training_whose_log_has_other_figures_is_lost(tmp_path: Path) -> None:
+    job, line = jobs.train(tmp_path), {"kind": "train", "step": 3, "loss": 0.1, "skipped_steps": 1, "stall_share": 0.5}
+    found = []
+    for place, other in enumerate(({}, {"stall_share": 0.6}, {"loss": 0.1000001}, {"skipped_steps": 0})):
+        output = tmp_path / str(place)
+        output.mkdir()
+        (output / "log.jsonl").write_text(json.dumps(line | other) + "\n")
+        found.append(jobs.differences(job.artefacts(tmp_path / "0"), job.artefacts(output)))
+    lost = "other than undisturbed: figures of log.jsonl"
+    assert found == [None, None, lost, lost]
 
 
 UNSUPPORTED = "could not create a primitive descriptor for the matmul primitive"  # oneDNN: with no memory at all

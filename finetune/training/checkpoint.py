@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from finetune.training.averaging import MovingAverage
+from finetune.training.step import IntervalSums
 from preprocessing.errors import InputError, first_line
 
 WEIGHTS, AVERAGE, STATES, PROGRESS = "weights.safetensors", "average.safetensors", "states.pt", "progress.json"
@@ -54,7 +55,7 @@ class Progress:
     batches: taken from the data by all processes together; ranking: the best evaluations, the best first; fingerprint:
     of corpus, units and batch settings, as a run with another one is not resumed; validation: digest of the evaluation
     set that the ranking is over. evaluation_due: the evaluation of this step was interrupted, and the resumed run
-    begins with it.
+    begins with it. interval: of a checkpoint, the steps since the last line of the log.
     """
 
     step: int = 0
@@ -65,6 +66,7 @@ class Progress:
     fingerprint: str = ""
     validation: str = ""
     evaluation_due: bool = False
+    interval: IntervalSums = field(default_factory=IntervalSums)
 
     def with_evaluation(self, rates: tuple[float, float], kept: int) -> "Progress":
         """The progress with an evaluation of this step, of these `Evaluation.rates`, in the ranking of the best `kept`.
@@ -197,9 +199,14 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    """How far the run was at a checkpoint."""
+    """How far the run was at a checkpoint; one of an earlier version begins a line of the log."""
     content = json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8"))
-    return Progress(**content | {"ranking": tuple(Ranked(*ranked) for ranked in content["ranking"])})
+    ranking = tuple(Ranked(*ranked) for ranked in content["ranking"])
+    interval = IntervalSums()
+    if "interval" in content:
+        sums = content["interval"]
+        interval = IntervalSums(**sums | {"loss_sums": tuple(sums["loss_sums"])})
+    return Progress(**content | {"ranking": ranking, "interval": interval})
 
 
 def ranked_steps(folder: Path) -> set[int]:

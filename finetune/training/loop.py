@@ -84,6 +84,7 @@ class TrainingLoop:
         self._average: MovingAverage | None = None
         self._best = BestWeights(writer.folder / "checkpoints" / "best")
         self._restored_average: dict[str, Tensor] | None = None
+        self._interval = LogInterval()
         self._interrupted = False  # this process was asked to stop
         self._stopped = False  # a process was asked to stop, and all processes know
         self._mean: Best | None = None  # of the best evaluations' weights, where that is saved
@@ -149,14 +150,15 @@ class TrainingLoop:
         """Make steps until the run is finished or stopped."""
         batches_of_steps = self._own_batches()
         stepper = Stepper(self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config)
-        interval = LogInterval()
+        place = self._accelerator.process_index, self._accelerator.num_processes
+        self._interval = LogInterval.resumed(self._progress.interval, *place)
         display.show_step(self._progress.step)
         if self._progress.evaluation_due:
             self._evaluate_and_save(module, display)
         while not self._is_finished():
             began = time.perf_counter()
             batches = [] if self._interrupted else next(batches_of_steps)
-            interval.waiting += time.perf_counter() - began
+            self._interval.waiting += time.perf_counter() - began
             totals = self._share_totals(batches)
             if totals.interrupted:
                 break
@@ -165,17 +167,14 @@ class TrainingLoop:
             if self._average is not None and totals.batches and not result.skipped:
                 self._average.update()
             self._count(result)
-            interval.add(result)
+            self._interval.add(result)
             step = self._progress.step
             display.show_step(step)
             if step % self._config.logging_steps == 0:
-                self._log_training(interval, display)
-                interval = LogInterval()
+                self._log_training(display)
             if step % self._config.eval_steps == 0 or step == self._config.max_steps:
-                began = time.perf_counter()
                 self._progress = replace(self._progress, evaluation_due=True)
                 self._evaluate_and_save(module, display)
-                interval.paused += time.perf_counter() - began
         self._stopped = self._share_totals([]).interrupted > 0
         if self._stopped:
             self._save_checkpoint(module)
@@ -237,6 +236,7 @@ class TrainingLoop:
 
     def _evaluate_and_save(self, module: nn.Module, display: Display) -> None:
         """Evaluate, and save a checkpoint; an evaluation that Ctrl-C or SIGTERM interrupts stays due."""
+        began = time.perf_counter()
         try:
             self._evaluate(module, display)
         except EvaluationInterruptedError:
@@ -244,6 +244,7 @@ class TrainingLoop:
         self._progress = replace(self._progress, evaluation_due=False)
         self._save_checkpoint(module)
         self._place_best()
+        self._interval.paused += time.perf_counter() - began
 
     def _evaluate(self, module: nn.Module, display: Display) -> None:
         """Evaluate the weights, or their moving average, on every evaluation set, before anything of it is logged.
@@ -342,8 +343,9 @@ class TrainingLoop:
             display.show_diagnosis(problem)
             self._writer.log(**diagnosis.log_line(problem, self._progress.step))
 
-    def _log_training(self, interval: LogInterval, display: Display) -> None:
-        """Log and show the steps since the last line."""
+    def _log_training(self, display: Display) -> None:
+        """Log and show the steps since the last line, and begin the next one."""
+        interval, self._interval = self._interval, LogInterval()
         (interval.loss_sum,) = sum_over_processes(self._accelerator, [interval.loss_sum])
         learning_rate = max(float(rate) for rate in self._schedule.get_last_lr())
         values = {"learning_rate": learning_rate, **interval.values()}
@@ -379,6 +381,7 @@ class TrainingLoop:
     def _save_checkpoint(self, module: nn.Module) -> None:
         self._accelerator.wait_for_everyone()
         random_states = gather_object([checkpoint.random_states()])
+        interval = self._interval.sums(gather_object([self._interval.loss_sum]))
         optimiser_state = self._weights.optimiser_state(module, self._optimiser)
         with self._weights.gathered(module) as gathered:
             if self._accelerator.is_main_process:
@@ -392,9 +395,8 @@ class TrainingLoop:
                 )
                 weights = self._accelerator.unwrap_model(gathered)
                 folder = self._writer.folder / "checkpoints"
-                checkpoint.save(
-                    folder, weights, states, self._progress, self._average, kept=self._config.save_total_limit
-                )
+                progress = replace(self._progress, interval=interval)
+                checkpoint.save(folder, weights, states, progress, self._average, kept=self._config.save_total_limit)
                 self._best.delete_others(checkpoint.ranked_steps(folder))
 
     @contextlib.contextmanager

@@ -209,13 +209,29 @@ class Stepper:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class IntervalSums:
+    """What a checkpoint keeps of a `LogInterval`, so that the resumed run's next line is of all its steps.
+
+    loss_sums: of each process, by rank.
+    """
+
+    loss_sums: tuple[float, ...] = ()
+    n_labels: int = 0
+    audio_seconds: float = 0.0
+    padded_seconds: float = 0.0
+    skipped: int = 0
+    grad_norm: float | None = None
+
+
 @dataclass(slots=True)
 class LogInterval:
     """Sums over the steps since the last line of the log; times are in seconds of wall clock.
 
     loss_sum is of this process until the loop sets the sum over all. skipped: steps whose gradient was not finite,
-    which loss_sum, n_labels and grad_norm leave out. grad_norm: of the last step that changed weights, NaN if none did.
-    waiting: for data. paused: for evaluations and checkpoints, which the rates leave out.
+    which loss_sum, n_labels and grad_norm leave out. grad_norm: of the last step that changed weights, if any.
+    waiting: for data. paused: for evaluations and checkpoints, which the rates leave out, as they do audio_before: of
+    steps before the run was resumed.
     """
 
     loss_sum: float = 0.0
@@ -223,10 +239,38 @@ class LogInterval:
     audio_seconds: float = 0.0
     padded_seconds: float = 0.0
     skipped: int = 0
-    grad_norm: float = math.nan
+    grad_norm: float | None = None
+    audio_before: float = 0.0
     waiting: float = 0.0
     paused: float = 0.0
     _began: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def resumed(cls, sums: IntervalSums, process: int = 0, n_processes: int = 1) -> "LogInterval":
+        """The interval of one process of a run that goes on from a checkpoint.
+
+        Its loss_sum is that of its rank, and of ranks that are no more where the run had more processes.
+        """
+        return cls(
+            loss_sum=sum(sums.loss_sums[process::n_processes]),
+            n_labels=sums.n_labels,
+            audio_seconds=sums.audio_seconds,
+            padded_seconds=sums.padded_seconds,
+            skipped=sums.skipped,
+            grad_norm=sums.grad_norm,
+            audio_before=sums.audio_seconds,
+        )
+
+    def sums(self, loss_sums: Sequence[float]) -> IntervalSums:
+        """What a checkpoint keeps. loss_sums: `loss_sum` of every process."""
+        return IntervalSums(
+            loss_sums=tuple(loss_sums),
+            n_labels=self.n_labels,
+            audio_seconds=self.audio_seconds,
+            padded_seconds=self.padded_seconds,
+            skipped=self.skipped,
+            grad_norm=self.grad_norm,
+        )
 
     def add(self, result: StepResult) -> None:
         """Add the loss, labels and times of one step to the sums."""
@@ -243,8 +287,8 @@ class LogInterval:
         elapsed = time.perf_counter() - self._began - self.paused
         return {
             "loss": self.loss_sum / self.n_labels if self.n_labels else math.nan,
-            "grad_norm": self.grad_norm,
-            "audio_seconds_per_second": self.audio_seconds / elapsed,
+            "grad_norm": math.nan if self.grad_norm is None else self.grad_norm,
+            "audio_seconds_per_second": (self.audio_seconds - self.audio_before) / elapsed,
             "padding_share": 1.0 - self.audio_seconds / max(self.padded_seconds, 1e-9),
             "stall_share": self.waiting / elapsed,
             "skipped_steps": self.skipped,

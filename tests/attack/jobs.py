@@ -284,7 +284,7 @@ def train(folder: Path, *, processes: int = 1, updates: int = 8, workers: int = 
         "max_steps": updates,
         "ema_decay": 0.9,
         "eval_steps": 2,
-        "logging_steps": 1,
+        "logging_steps": 3,
         "dataloader_num_workers": workers,
     }
     path = folder / f"train-{workers}.yaml"
@@ -295,7 +295,8 @@ def train(folder: Path, *, processes: int = 1, updates: int = 8, workers: int = 
     def artefacts(output: Path) -> dict[str, str]:
         last = max(output.glob("checkpoints/step-*[0-9]"), default=Path())
         log = read_log(output)
-        results = [{key: line.get(key) for key in ("kind", "step", "loss", "wer", "cer", "samples")} for line in log]
+        keys = ("kind", "step", "loss", "grad_norm", "padding_share", "skipped_steps", "wer", "cer", "samples")
+        results = [{key: line.get(key) for key in keys} for line in log]
         rates = _digest([line for line in results if line["kind"] in ("train", "validation", "average")])
         names = ("*.safetensors", "samples.jsonl", "rejects.jsonl", "vocab.json", "config.json")
         unplaced = [*output.rglob("*partial*"), *output.glob("best-step-*")]

@@ -22,6 +22,7 @@ from finetune.training.averaging import MovingAverage
 from finetune.training.checkpoint import Progress, Ranked, States
 from finetune.training.evaluation import Evaluator
 from finetune.training.run_folder import RunWriter
+from finetune.training.step import IntervalSums
 from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.finetune.small_loop import evaluation, loop_of
@@ -211,7 +212,9 @@ def test_the_lowest_rate_is_the_best_and_patience_counts_from_it() -> None:
 
 
 def test_the_progress_of_a_checkpoint_is_read_as_it_is_written(tmp_path: Path) -> None:
-    """A ranking is a list of lists in the file; one of an earlier version has no evaluation that is due."""
+    """A ranking is a list of lists in the file; one of an earlier version has no evaluation that is due, and no sums of
+    the log's next line.
+    """
     content = {
         "step": 20, "batches": 40, "audio_seconds": 60.5, "ranking": [[0.4, 0.25, 10], [0.5, 0.25, 20]],
         "evaluations_since_best": 1, "fingerprint": "run", "validation": "dev",
@@ -219,4 +222,19 @@ def test_the_progress_of_a_checkpoint_is_read_as_it_is_written(tmp_path: Path) -
     (tmp_path / "progress.json").write_text(json.dumps(content))
     progress = checkpoint.read_progress(tmp_path)
     assert [one.step for one in progress.ranking] == [10, 20] and progress.ranking[0].rates == (0.4, 0.25)
-    assert json.loads(json.dumps(asdict(progress))) == content | {"evaluation_due": False}
+    none = {
+        "loss_sums": [],
+        "n_labels": 0,
+        "audio_seconds": 0.0,
+        "padded_seconds": 0.0,
+        "skipped": 0,
+        "grad_norm": None,
+    }
+    assert json.loads(json.dumps(asdict(progress))) == content | {"evaluation_due": False, "interval": none}
+    assert progress.interval == IntervalSums()
+    sums = {"loss_sums": [3.5, 0.1], "n_labels": 7, "audio_seconds": 4.0, "padded_seconds": 5.0, "skipped": 1}
+    content |= {"evaluation_due": True, "interval": sums | {"grad_norm": 0.3}}
+    (tmp_path / "progress.json").write_text(json.dumps(content))
+    progress = checkpoint.read_progress(tmp_path)
+    assert progress.interval == IntervalSums((3.5, 0.1), 7, 4.0, 5.0, 1, 0.3)
+    assert json.loads(json.dumps(asdict(progress))) == content

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import math
 import multiprocessing
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,48 @@ def test_a_resumed_run_goes_on_with_the_batch_after_the_last(tmp_path: Path, mon
             loop.resume(saved)
         assert next(loop._own_batches()) == []
     assert starts == [0, 7]
+
+
+def test_the_log_of_a_run_that_was_stopped_is_that_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines of three steps each, of which one has no finite gradient; stopped in each of these steps in turn, after a
+    step or from a checkpoint's evaluation.
+    """
+    torch.manual_seed(0)
+    recogniser = loop_of(tmp_path)._recogniser
+    waveforms = [torch.randn(8_000 + 100 * place) for place in range(12)]
+    waveforms[2] = torch.full((8_000,), math.nan)
+    examples = [recogniser.prepare(place, one, recogniser.encode("YES")) for place, one in enumerate(waveforms)]
+    batches = [[pad_batch(examples[place : place + 2])] for place in range(0, 12, 2)]
+    monkeypatch.setattr(TrainingLoop, "_evaluate", lambda *_: None)
+
+    def log_of(folder: Path, stops: Sequence[int]) -> list[dict[str, Any]]:
+        folder.mkdir()
+        begun = 0
+        for stop in (*stops, None):
+            loop = loop_of(folder, max_steps=6, eval_steps=5, logging_steps=3, learning_rate=0.01)
+            torch.manual_seed(0)
+            if begun:
+                assert loop.resume(checkpoint.latest(folder / "checkpoints") or folder).step == begun
+
+            def own_batches(loop: TrainingLoop = loop, begun: int = begun, stop: int | None = stop) -> Any:
+                for step, batch in enumerate(batches[begun:], start=begun + 1):
+                    loop._interrupted = stop is not None and step > stop
+                    yield batch
+
+            monkeypatch.setattr(loop, "_own_batches", own_batches)
+            assert loop.run() == (stop is None)
+            begun = 0 if stop is None else stop
+        lines = loop._writer.read_log()
+        for line in lines:
+            del line["audio_seconds_per_second"], line["stall_share"]
+        return lines
+
+    whole = log_of(tmp_path / "whole", ())
+    assert [(line["step"], line["skipped_steps"]) for line in whole] == [(3, 1), (6, 0)]
+    for place, stops in enumerate(((1,), (2,), (3,), (4,), (5,), (1, 2, 5))):
+        assert log_of(tmp_path / str(place), stops) == whole, stops
 
 
 @pytest.mark.parametrize("killed_in", ["save", "place_model"])

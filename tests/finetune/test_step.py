@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,20 @@ def test_a_line_of_the_log_is_of_all_steps_since_the_last(monkeypatch: pytest.Mo
             "skipped_steps": 0,
         }
     )
+
+
+def test_a_resumed_line_sums_the_losses_of_all_processes_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process goes on with its own; the rates are of the steps since."""
+    monkeypatch.setattr(step, "time", SimpleNamespace(perf_counter=lambda: 110.0))
+    sums = LogInterval(n_labels=4, audio_seconds=30.0, padded_seconds=40.0, skipped=1).sums([0.5, 1.0, 2.0, 4.0])
+    for n_processes, losses in ((4, [0.5, 1.0, 2.0, 4.0]), (2, [2.5, 5.0]), (1, [7.5]), (5, [0.5, 1.0, 2.0, 4.0, 0.0])):
+        intervals = [LogInterval.resumed(sums, process, n_processes) for process in range(n_processes)]
+        assert [one.loss_sum for one in intervals] == losses
+    interval = replace(LogInterval.resumed(sums), _began=105.0)
+    interval.add(StepResult(2.5, 1, 10.0, 10.0, 1.0, False))
+    values = interval.values()
+    assert (values["loss"], values["padding_share"], values["skipped_steps"]) == (2.0, pytest.approx(0.2), 1)
+    assert values["audio_seconds_per_second"] == 2.0
 
 
 def test_the_loss_and_norm_of_the_log_are_of_the_steps_that_counted() -> None:
