@@ -98,7 +98,7 @@ def select_utterances(
     usable: list[list[Utterance]] = []
     evaluable: list[list[Utterance]] = []
     rejects: list[Reject] = []
-    for corpus in with_unique_ids(corpora.train):
+    for corpus in with_unique_ids(corpora.train, streamed=config.streaming):
         kept, rejected = split_usable(corpus, recogniser, profile, config)
         usable.append(kept)
         rejects += rejected
@@ -198,9 +198,10 @@ def evaluation_reason(
     return rejection_reason(utterance, recogniser, lambda _: writable, config) if writable else reason
 
 
-def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
+def with_unique_ids(corpora: Sequence[Corpus], *, streamed: bool = False) -> list[Corpus]:
     """The corpora with ids that occur in one of them alone: an id decides how its utterance is augmented, and names it
     in rejects and transcripts. Ids of a later corpus that an earlier one has too are prefixed by its place, "2/row-7".
+    streamed: the corpora are the beginnings of streams, and ids are those of `in_stream`.
 
     Raises UsageError where two corpora share an utterance, id and part of a file, or one holds copies of the other's,
     as a prepared corpus does: then most that share an id have the same text and duration.
@@ -220,7 +221,9 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
                 "--data.weights"
             )
         own = corpus
-        if shared:
+        if streamed:
+            own = replace(corpus, utterances=tuple(in_stream(utterance, place) for utterance in corpus.utterances))
+        elif shared:
             note_once(
                 f"ids {place}",
                 f"{corpus.reference}: {counted(len(shared), 'id')}, such as {shared[0].id!r}, also in a corpus before "
@@ -235,9 +238,16 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
                 for utterance in corpus.utterances
             )
             own = replace(corpus, utterances=tuple(renamed))
-        known |= {utterance.id: utterance for utterance in own.utterances}
+        known |= {utterance.id: utterance for utterance in (corpus if streamed else own).utterances}
         found.append(own)
     return found
+
+
+def in_stream(utterance: Utterance, place: int) -> Utterance:
+    """The utterance with its id in the streamed corpus at a place among several, from 1: prefixed in all but the first
+    one, "2/row-7", as the ids of a stream cannot be compared with all of another.
+    """
+    return utterance if place == 1 else replace(utterance, id=f"{place}/{utterance.id}")
 
 
 def _is_as_long(one: Utterance, other: Utterance) -> bool:

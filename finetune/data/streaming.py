@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from finetune.config import DataConfig
-from finetune.data.corpora import rejection_reason
+from finetune.data.corpora import in_stream, rejection_reason
 from finetune.data.examples import Preparation, TrainingExamples
 from finetune.models.base import Example
 from preprocessing.batching import BufferedBatches
@@ -77,8 +77,8 @@ class StreamedExamples(TrainingExamples):
 
 
 def interleave(references: Sequence[str]) -> Iterator[Utterance | Reject]:
-    """The utterances of streamed corpora, one of each in turn, until the last corpus has ended."""
-    streams = [stream_corpus(reference, check_durations=True) for reference in references]
+    """The utterances of streamed corpora, one of each in turn, until the last corpus has ended; ids by `in_stream`."""
+    streams = [_stream(reference, place) for place, reference in enumerate(references, start=1)]
     while streams:
         ended = []
         for stream in streams:
@@ -88,3 +88,8 @@ def interleave(references: Sequence[str]) -> Iterator[Utterance | Reject]:
             else:
                 yield item
         streams = [stream for stream in streams if stream not in ended]
+
+
+def _stream(reference: str, place: int) -> Iterator[Utterance | Reject]:
+    for item in stream_corpus(reference, check_durations=True):
+        yield in_stream(item, place) if isinstance(item, Utterance) else item

@@ -10,10 +10,13 @@ from typing import Any
 
 import pyarrow
 import pytest
+from accelerate import Accelerator
 from pyarrow import parquet
 
 from finetune.config import DataConfig
+from finetune.data.corpora import open_corpora, select_utterances, with_unique_ids
 from finetune.data.examples import Preparation
+from finetune.data.rejects import Rejects
 from finetune.data.streaming import StreamedExamples, interleave
 from finetune.models.base import Example
 from preprocessing.corpus import Reject, Utterance
@@ -96,7 +99,47 @@ def test_corpora_take_turns(tmp_path: Path) -> None:
     short = write_manifest(tmp_path / "short.jsonl", rows[:2])
     long = write_manifest(tmp_path / "long.jsonl", rows[2:])
     found = [found.id for found in interleave([str(short), str(long)]) if isinstance(found, Utterance)]
-    assert found == [rows[place]["id"] for place in (0, 2, 1, 3, 4, 5)]
+    ids = [row["id"] for row in rows]
+    assert found == [ids[0], f"2/{ids[2]}", ids[1], f"2/{ids[3]}", f"2/{ids[4]}", f"2/{ids[5]}"]
+
+
+def test_equal_ids_of_streamed_corpora_are_told_apart_before_and_while_training(tmp_path: Path) -> None:
+    """As rows that are numbered: a reject of each corpus counts, those that are read before training once."""
+    paths = list[str]()
+    for name, first in (("a", 0), ("b", 6)):
+        rows = absolute(DEMO / "corpus" / "train.jsonl", 12)[first : first + 6]
+        rows = [row | {"id": f"row-{place}"} for place, row in enumerate(rows)]
+        for place in (1, 4):
+            rows[place]["text"] = "..."
+        paths.append(str(write_manifest(tmp_path / f"{name}.jsonl", rows)))
+    validation = str(write_manifest(tmp_path / "dev.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 2)))
+    config = DataConfig(train=paths, validation=validation, streaming=True, shuffle_buffer=4, streaming_first=3)
+    recogniser: Any = AsItIs()
+    data = select_utterances(open_corpora(config), recogniser, profile("librispeech"), config)
+    assert [reject.where for reject in data.rejects] == ["row-1", "2/row-1"]
+    rejects = Rejects(tmp_path / "rejects.jsonl")
+    rejects.begin(data.rejects, resumed=False)
+    examples = StreamedExamples(config, Preparation(recogniser, seed=3), profile("librispeech"), rejects.add)
+    trained = list[str]()
+    for batch in examples.batches(12.0, 0):
+        trained += [streamed.utterance.id for streamed in batch if streamed.epoch == 0]
+        if batch[0].epoch:
+            break
+    assert sorted(trained) == sorted(f"{prefix}row-{place}" for prefix in ("", "2/") for place in (0, 2, 3, 5))
+    rejects.gather(Accelerator(cpu=True))
+    assert [row["where"] for row in read_manifest(tmp_path / "rejects.jsonl")] == [
+        "row-1",
+        "2/row-1",
+        "row-4",
+        "2/row-4",
+    ]
+
+
+def test_a_corpus_that_is_streamed_twice_is_refused(tmp_path: Path) -> None:
+    path = str(write_manifest(tmp_path / "a.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 4)))
+    begun = open_corpora(DataConfig(train=[path, path], streaming=True)).train
+    with pytest.raises(UsageError, match="share utterances"):
+        with_unique_ids(begun, streamed=True)
 
 
 @pytest.mark.parametrize(
