@@ -138,7 +138,7 @@ PARTS: tuple[Part, ...] = (
         "Read English, hard speakers",
         10,
         "librispeech/test-other.jsonl",
-        (*READ_ENGLISH, "whisper-tiny-librispeech", "whisper-base-german"),
+        ("wav2vec2-librispeech", *READ_ENGLISH, "whisper-tiny-librispeech", "whisper-base-german"),
     ),
     Measured("ljspeech", "Read English, one clear speaker", 9, "ljspeech/test.jsonl", OTHER_ENGLISH),
     Measured("arctic-prompts", "Short English prompts", 4, "arctic-prompts/test.jsonl", OTHER_ENGLISH),
