@@ -22,6 +22,7 @@ from finetune.language_model import lstm
 from finetune.language_model.base import LanguageModel
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
+from preprocessing.cli.notes import note_once
 from preprocessing.errors import InputError
 from preprocessing.storage.atomic_write import atomic_file
 from preprocessing.storage.model_file import loading_reason
@@ -32,6 +33,7 @@ ATTRIBUTES, UNIGRAMS, ARPA = "attrs.json", "unigrams.txt", "words.arpa"
 FILES = (ARPA, UNIGRAMS, ATTRIBUTES)
 TUNED = ("alpha", "beta", "unk_score_offset")  # what attrs.json says of BeamSettings
 CHECKED_WORDS = 1000  # of a language model, for whether the vocabulary can spell them
+NOTED_SHARE = 0.01  # of these words: a few odd ones are in most ARPA files
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,10 @@ def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabu
 
 
 def check_spelling(name: str, path: Path, model: LanguageModel, vocabulary: Vocabulary) -> None:
-    """Raises InputError where a model has no words, or the vocabulary's units cannot spell most of them."""
+    """Raises InputError where a model has no words, or the vocabulary's units cannot spell most of them.
+
+    Where they cannot spell more than NOTED_SHARE of them, a note says so.
+    """
     words = [word for word in model.words if not (model.is_of_characters and word == BOUNDARY)]
     if not words:
         raise InputError(f"{path}: has no words; expected a language model trained on text: build it from more text")
@@ -120,7 +125,15 @@ def check_spelling(name: str, path: Path, model: LanguageModel, vocabulary: Voca
         )
     checked = words[:: max(len(words) // CHECKED_WORDS, 1)]
     outside = [word for word in checked if vocabulary.outside([word])]
+    if len(outside) <= NOTED_SHARE * len(checked):
+        return
     if 2 * len(outside) <= len(checked):
+        kind, share = "characters" if model.is_of_characters else "words", 100 * len(outside) / len(checked)
+        note_once(
+            f"words of {path} for {name}",
+            f"{share:.0f} % of the {kind} of {path}, such as {outside[0]!r}, cannot be written with the units of "
+            f"{name}: the search never outputs them",
+        )
         return
     in_other_case = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
     remedy = "build it with the text profile of the model's labels"
@@ -128,7 +141,7 @@ def check_spelling(name: str, path: Path, model: LanguageModel, vocabulary: Voca
         remedy = "the letters are there in the other case: " + remedy
     raise InputError(
         f"{name}: its units cannot spell most words of {path}, such as {outside[0]!r}; expected a language model "
-        f"of words that they spell: {remedy} (`python -m finetune.language_model build --profile`)"
+        f"of words that they spell: {remedy} (`python -m finetune.language_model build --model RUN`)"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from finetune.decoding.search import make_search
 from finetune.hub.folder import open_run
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
+from preprocessing.cli import notes
 from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary, build
 from tests.finetune.runs import arpa, tiny_run
@@ -159,6 +161,22 @@ def test_a_language_model_over_other_units_is_refused(sentences: list[list[str]]
     files = LanguageModelFiles(arpa(tmp_path / "other.arpa", sentences), {})
     with pytest.raises(InputError, match=said):
         load_language_model("mine", files, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("n_outside", "said"), [(1, ""), (2, "2 % of the words of "), (40, "40 % of the words of "), (50, "50 % of the ")]
+)
+def test_words_that_units_cannot_spell_are_noted_once(
+    n_outside: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_noted", set())
+    spelled = ["".join(letters) for letters in product("THECAS", repeat=3)][: 100 - n_outside]
+    path = arpa(tmp_path / "some.arpa", [[*spelled, *(str(1900 + number) for number in range(n_outside))]])
+    for _ in range(2):
+        load_language_model("mine", LanguageModelFiles(path, {}), VOCABULARY)
+    noted = capsys.readouterr().err
+    expected = f"{said}{path}, such as '19" if said == "2 % of the words of " else said
+    assert expected in noted and noted.count("the search never outputs them") == (said != "")
 
 
 def test_no_words_and_characters_are_refused_for_a_run(tmp_path: Path) -> None:
