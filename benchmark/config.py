@@ -36,8 +36,8 @@ class BenchmarkConfig(SearchOptions):
     transcripts=FILE for texts that were made elsewhere, or package.module:Class."""
 
     data: str | None = None
-    """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]. Default: LibriSpeech
-    test-clean."""
+    """A manifest (JSONL, CSV, TSV), a folder or file of any layout in docs/corpora.md, or
+    hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]. Default: LibriSpeech test-clean."""
 
     limit: int | None = None
     """Use only this many utterances, evenly spaced in the corpus; of a dataset of the Hub or of parquet files, the

@@ -54,7 +54,8 @@ class Config(ExperimentOptions):
     """Published results, one entry per model."""
 
     subsets: dict[str, str] = field(default_factory=dict)
-    """Test sets by name: each a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
+    """Test sets by name: each a manifest (JSONL, CSV, TSV), a folder or file of any layout in docs/corpora.md, or
+    hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
     output_dir: Path = Path("runs/reproduce")
     """Folder of the results, one below it for each subset."""

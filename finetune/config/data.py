@@ -12,8 +12,8 @@ class DataConfig:
     """Training and validation data."""
 
     train: list[str] = field(default_factory=list)
-    """Training corpora: manifests, folders with metadata.csv, or hf:DATASET:CONFIG:SPLIT[:COUNT]; CONFIG may be empty,
-    as in hf:NAME::train."""
+    """Training corpora, each a manifest (JSONL, CSV, TSV), a folder or file of any layout in docs/corpora.md, or
+    hf:DATASET:CONFIG:SPLIT[:COUNT], where CONFIG may be empty, as in hf:NAME::train."""
 
     streaming: bool = False
     """Stream the training corpora, for data too large for a disk: utterances are neither listed nor stored."""

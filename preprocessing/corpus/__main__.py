@@ -33,7 +33,8 @@ class CorpusConfig:
     renamed: ClassVar[Mapping[str, str]] = {"output": "plot"}
 
     data: str
-    """A manifest (JSONL, CSV, TSV, parquet), a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
+    """A manifest (JSONL, CSV, TSV), a folder or file of any layout in docs/corpora.md, or
+    hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
     against: str | None = None
     """Another corpus: list what the two share. A test set should share nothing with its training set."""
     json: Path | None = None

@@ -23,7 +23,8 @@ class PrepareConfig:
     renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir", "segment": "segmentation"}
 
     data: str
-    """Corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
+    """A manifest (JSONL, CSV, TSV), a folder or file of any layout in docs/corpora.md, or
+    hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
     output_dir: Path
     """Folder for manifest.jsonl, shards/, rejects.jsonl and statistics.json; an unfinished preparation there is
     resumed."""
