@@ -20,7 +20,7 @@ class SearchOptions:
 
     lm: Path | None = None
     """Language model: an ARPA file, or a folder or run that contains one; `python -m finetune.language_model build`
-    makes one. Default: none; in the benchmark, the one stored with each checkpoint."""
+    makes one. Default: of a system +lm (wav2vec2+lm=runs/yours) the one stored with the checkpoint; otherwise none."""
 
     alpha: float | None = None
     """Weight of the language model's log-probability. Default: as stored with the language model by `python -m
