@@ -13,15 +13,15 @@ from rich.text import Text
 
 from preprocessing.corpus.statistics import (
     LONG_WORDS,
-    RARE_TEXTS,
     UNNAMED,
     AudioStatistics,
     Finding,
     Leaks,
     Percentiles,
     Statistics,
+    rare_limit,
 )
-from preprocessing.errors import one_line, printable
+from preprocessing.errors import counted, one_line, printable
 from preprocessing.storage.atomic_write import finite
 from preprocessing.text.steps import is_mark
 
@@ -39,14 +39,16 @@ def print_report(console: Console, statistics: Statistics, leaks: Leaks | None, 
     """
     _print(console, statistics.reference, _overview(statistics))
     _print(console, "Over utterances", _percentiles(statistics))
+    limit = rare_limit(statistics.utterances)
     sections: list[tuple[str, Sequence[Finding]]] = [
         ("rejected when opened", statistics.set_aside),
         ("transcript too long for CTC", statistics.text.do_not_fit),
         ("unlikely number of characters per second", statistics.text.unlikely_rates),
         (f"annotations that are words under {statistics.text.profile}", statistics.text.annotations),
         ("words that mix Latin, Greek and Cyrillic letters", statistics.text.mixed_alphabets),
-        (f"characters in fewer than {RARE_TEXTS} texts", statistics.text.rare_characters),
     ]
+    if limit > 1:
+        sections.append((f"characters in fewer than {counted(limit, 'text')}", statistics.text.rare_characters))
     if statistics.sound is not None:
         sections += _audio_sections(statistics.sound)
     _print(console, "To look at", _findings(sections, remedy))
@@ -83,7 +85,7 @@ def _overview(statistics: Statistics) -> Table:
     text, n_rejects = statistics.text, len(statistics.set_aside)
     rows = [
         ("utterances", f"{statistics.utterances:,}" + (f", {n_rejects:,} rejected" if n_rejects else "")),
-        ("hours", f"{statistics.hours:.2f}"),
+        ("speech", _amount(statistics.hours)),
         ("speakers", _speakers(speakers, statistics)),
         ("sexes", _shares(statistics.hours_by_sex)),
         ("languages", _shares(statistics.hours_by_language)),
@@ -102,6 +104,19 @@ def _overview(statistics: Statistics) -> Table:
     return table
 
 
+def _amount(hours: float) -> str:
+    """An amount of speech in the unit that leaves it digits.
+
+    >>> _amount(2.5), _amount(0.05), _amount(0.003)
+    ('2.50 h', '3.0 min', '10.8 s')
+    """
+    return f"{hours:.2f} h" if hours >= 0.1 else _minutes(60 * hours)
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.1f} min" if minutes >= 1.0 else f"{60 * minutes:.1f} s"
+
+
 def _shown(character: str) -> str:
     """The character; a combining mark on a dotted circle."""
     return f"◌{character}" if is_mark(character) else character
@@ -109,12 +124,13 @@ def _shown(character: str) -> str:
 
 def _speakers(speakers: Mapping[str, float], statistics: Statistics) -> str:
     unnamed = statistics.minutes_by_speaker.get(UNNAMED)
-    without = "" if unnamed is None else f"{unnamed:.1f} min without a speaker"
+    without = "" if unnamed is None else f"{_minutes(unnamed)} without a speaker"
     if not speakers:
         return without
     longest, minutes = next(iter(speakers.items()))
-    summary = f"{len(speakers):,}; the most, {one_line(longest, WIDEST_NAME)}, {minutes:.1f} min, "
-    summary += f"the median {median(speakers.values()):.1f}, the least {min(speakers.values()):.1f}; "
+    middle, least = median(speakers.values()), min(speakers.values())
+    summary = f"{len(speakers):,}; the most, {one_line(longest, WIDEST_NAME)}, {_minutes(minutes)}, "
+    summary += f"the median {_minutes(middle)}, the least {_minutes(least)}; "
     summary += f"Gini {statistics.gini:.2f}"
     return f"{summary}; {without}" if without else summary
 

@@ -26,7 +26,7 @@ MINIMUM_DECIBELS = -200.0  # digital silence has -inf, of which no percentile ca
 LONG_SILENCE_SECONDS = 1.0
 OVERLAP_SECONDS = 0.1  # of two parts of a file, as neighbours may have that were cut with a margin
 LONG_WORDS = 5  # a sentence of so many words is hardly said twice by chance
-RARE_TEXTS = 10  # a character in fewer texts is hardly learnt
+RARE_TEXTS, RARE_SHARE = 10, 0.05  # a character in fewer texts is hardly learnt; in a small corpus, than this share
 UNNAMED = "(not given)"
 
 
@@ -63,7 +63,7 @@ class TextStatistics:
     annotations: tuple[Finding, ...]  # [laughter], <unk>, (inaudible), %uh in the raw text, words under the profile
     mixed_alphabets: tuple[Finding, ...]  # words of Latin, Greek and Cyrillic letters at once
     characters: dict[str, int]  # the number of texts with each, most first
-    rare_characters: tuple[Finding, ...]  # each with the first utterance that has it, rarest first
+    rare_characters: tuple[Finding, ...]  # in fewer than `rare_limit` texts, with the first utterance; rarest first
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,15 @@ def find_unlikely_rates(ids: Sequence[str], rates: Sequence[float]) -> list[Find
     ]
 
 
+def rare_limit(n_texts: int) -> int:
+    """The number of texts below which a character is called rare, in a corpus of `n_texts`.
+
+    >>> rare_limit(6), rare_limit(100), rare_limit(5000)
+    (1, 5, 10)
+    """
+    return min(RARE_TEXTS, math.ceil(RARE_SHARE * n_texts))
+
+
 def _hours(utterances: Iterable[Utterance], name: Callable[[Utterance], str | None]) -> dict[str, float]:
     seconds: Counter[str] = Counter()
     for utterance in utterances:
@@ -272,8 +281,9 @@ def _rare_characters(
     for utterance, text in zip(utterances, texts, strict=True):
         for character in text:
             first.setdefault(character, utterance.id)
+    limit = rare_limit(len(texts))
     for character, count in reversed(characters.items()):
-        if count < RARE_TEXTS:
+        if count < limit:
             yield Finding(
                 first[character], f"{character} in {counted(count, 'text')}: {described_character(character)}"
             )

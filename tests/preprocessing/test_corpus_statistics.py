@@ -315,27 +315,41 @@ def test_long_names_of_speakers_leave_their_figures(tmp_path: Path, capsys: pyte
     path = str(write_manifest(tmp_path / "m.jsonl", rows))
     main([path, "--no-audio", "--against", path])
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"2; the most, {'5f' * 11}5…, 1.0 min, the median 1.0, the least 1.0; Gini 0.00" in printed
+    assert f"2; the most, {'5f' * 11}5…, 1.0 min, the median 1.0 min, the least 1.0 min; Gini 0.00" in printed
     assert f"speakers 2 of 2 {'5f' * 11}5…, {'77' * 11}7…" in printed
 
 
 def test_findings_that_are_not_shown_are_counted_with_the_option_that_lists_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"audio": "none.wav", "text": "abcdefgh", "duration": 1.0}, {"audio": "none.wav"}]
+    texts = ["a"] * 20 + ["bcdefghi"]
+    rows = [{"audio": f"{n}.wav", "text": text, "duration": 1.0} for n, text in enumerate(texts)]
+    rows.append({"audio": "none.wav"})
     main([str(write_manifest(tmp_path / "m.jsonl", rows)), "--no-audio"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "... 3 more (`--json FILE` lists all)" in printed and "utterances 1, 1 rejected" in printed
+    assert "... 3 more (`--json FILE` lists all)" in printed and "utterances 21, 1 rejected" in printed
+    assert "8 characters in fewer than 2 texts" in printed
+
+
+def test_a_small_corpus_has_no_rare_characters_and_its_speech_is_in_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ("one", "two", "six")
+    rows = [{"audio": f"{text}.wav", "text": text, "duration": 1.8, "speaker": "a"} for text in texts]
+    main([str(write_manifest(tmp_path / "m.jsonl", rows)), "--no-audio"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "speech 5.4 s speakers 1; the most, a, 5.4 s, the median 5.4 s, the least 5.4 s" in printed
+    assert "characters in fewer" not in printed
 
 
 def test_annotations_look_alikes_and_rare_characters_are_found() -> None:
-    texts = ["[laughter] the <unk> (inaudible) 5 %uh 5% (1) 3 < 4"] + ["m\u0430te ùñ"] + ["mate и мата"] * 10
+    texts = ["[laughter] the <unk> (inaudible) 5 %uh 5% (1) 3 < 4"] + ["m\u0430te ùñ"] + ["mate и мата"] * 30
     utterances = tuple(Utterance(str(n), f"{n}.wav", text, 5.0) for n, text in enumerate(texts))
     found = summarise(Corpus("x", utterances, ()), profile("basic"), None).text
     assert found.annotations == (Finding("0", "[laughter] <unk> (inaudible) %uh (1)"),)
     assert found.mixed_alphabets == (Finding("1", "'m\u0430te': \u0430 is U+0430 CYRILLIC SMALL LETTER A"),)
-    assert found.characters["m"] == 11
-    assert found.characters["\u0430"] == 11
+    assert found.characters["m"] == 31
+    assert found.characters["\u0430"] == 31
     assert Finding("1", "ñ in 1 text: U+00F1 LATIN SMALL LETTER N WITH TILDE") in found.rare_characters
     assert "м" not in "".join(one.why for one in found.rare_characters)
     without = summarise(Corpus("x", utterances, ()), profile("whisper-english"), None).text
