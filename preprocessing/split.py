@@ -32,7 +32,8 @@ class SplitConfig:
     renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
 
     data: str
-    """A manifest or a folder, of any layout."""
+    """A manifest (JSONL, CSV, TSV), or a folder or file of any layout in docs/corpora.md whose audio is in
+    files."""
     output_dir: Path
     """Folder for train.jsonl, validation.jsonl and test.jsonl, whose audio paths are relative to it, and
     rejects.jsonl."""
@@ -105,6 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_speakers = counted(len(speakers_of[part]), "speaker")
         of_speech = f"{seconds / 3600:.2f} h ({seconds / total:.1%} of the speech)"
         print(f"{path}: {counted(len(utterances), 'utterance')}, {of_speech}, {n_speakers}")
+    own_parts = {part: shlex.quote(str(config.output_dir / f"{part}.jsonl")) for part in parts}
+    for_training = [f"--data.{part} {own_parts[part]}" for part in ("train", "validation") if part in parts]
+    print(f"for training: {' '.join(for_training)}")
+    if "test" in parts:
+        print(f"for the benchmark: --data {own_parts['test']}")
     n_parts = Counter(speaker for speakers in speakers_of.values() for speaker in speakers)
     shared = [speaker for speaker, count in n_parts.items() if count > 1]
     if shared:

@@ -217,12 +217,15 @@ def test_the_command_writes_manifests_that_read_as_the_corpus(
         rows.append({"audio": f"b{number}.wav", "text": "B", "id": f"b{number}", "speaker": "s0", "channel": 0})
     data = write_manifest(tmp_path / "data" / "all.jsonl", rows)
     (tmp_path / "linked").symlink_to(tmp_path / "data")
-    out = tmp_path / "deep" / "out"
+    out = tmp_path / "deep" / "the out"
     main([str(tmp_path / "linked" / "all.jsonl"), str(out), "--by", "recording"])
     printed = capsys.readouterr()
-    assert [line.partition(" (")[2].partition(")")[0] for line in printed.out.splitlines()] == [
+    *parts, for_training, for_benchmark = printed.out.splitlines()
+    assert [line.partition(" (")[2].partition(")")[0] for line in parts] == [
         f"{share}% of the speech" for share in (35.7, 28.6, 35.7)
     ]
+    assert for_training == f"for training: --data.train '{out}/train.jsonl' --data.validation '{out}/validation.jsonl'"
+    assert for_benchmark == f"for the benchmark: --data '{out}/test.jsonl'"
     assert "1 speaker in several of them, such as 's0'" in printed.err
     assert "1 line rejected" in printed.err
     assert [json.loads(line)["reason"][:10] for line in (out / "rejects.jsonl").read_text().splitlines()] == [
@@ -296,8 +299,9 @@ def test_an_earlier_division_is_not_replaced_unasked(tmp_path: Path) -> None:
         main([str(tmp_path / "train.jsonl"), str(tmp_path), *two])
 
 
-def test_an_official_test_set_stays_where_it_is(tmp_path: Path) -> None:
+def test_an_official_test_set_stays_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     official = tmp_path / "test.jsonl"
     official.write_text("{}\n")
     main(["demo/corpus/train.jsonl", str(tmp_path), "--test_share", "0"])
     assert official.read_text() == "{}\n"
+    assert "for the benchmark" not in capsys.readouterr().out, "it is no part"
