@@ -5,6 +5,7 @@ What it is made of is in `finetune.training.setup`.
 
 import logging
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from finetune.hub.push import Target, check_access, publish, push_summary
 from finetune.models import about
 from finetune.models.availability import check_checkpoint
 from finetune.models.base import Example
+from finetune.models.companion_files import trained_languages
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
@@ -47,6 +49,7 @@ from preprocessing.cli.cores import usable_cores
 from preprocessing.corpus import Reject
 from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.storage.folder_lock import only_writer
+from preprocessing.text.languages import language_code
 
 
 def train(config: TrainConfig) -> None:
@@ -303,6 +306,25 @@ def _report_end(
     accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
     if loop.best is not None:
         accelerator.print(described(loop.best))
+    if loop.best is None or loop.best.steps != (0,):
+        for command in next_commands(config.output_dir, config.model.family):
+            accelerator.print(f"next: {command}")
+
+
+def next_commands(run: Path, family: str) -> list[str]:
+    """What is done with a trained model next, as commands with FILE and YOUR_TEST to fill in: transcription, and a
+    benchmark beside a Whisper that knows the languages of the training data.
+
+    >>> next_commands(Path("my runs/1"), "lstm")[1]
+    "python benchmark/run.py --models 'lstm=my runs/1,whisper' --data YOUR_TEST"
+    """
+    languages = {language_code(name) for name in trained_languages(str(run))}
+    rival = "whisper" if languages <= {"en"} else "whisper=base"  # the default, base.en, knows only English
+    models = shlex.quote(f"{family}={run},{rival}")
+    return [
+        f"python -m finetune.transcribe {shlex.quote(str(run))} FILE",
+        f"python benchmark/run.py --models {models} --data YOUR_TEST",
+    ]
 
 
 def described(best: Best) -> str:

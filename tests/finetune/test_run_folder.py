@@ -1,7 +1,10 @@
 """log.jsonl as a run writes it, read back line by line."""
 
+import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -77,6 +80,36 @@ def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
 )
 def test_the_end_says_which_weights_are_kept(best: Best, said: str) -> None:
     assert training_run.described(best).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("languages", "steps", "finished", "rival"),
+    [
+        ((), (100,), True, "whisper"),
+        (("en",), (100,), True, "whisper"),
+        (("de",), (5, 20), True, "whisper=base"),
+        ((), (0,), True, None),
+        ((), (100,), False, None),
+    ],
+)
+def test_the_end_says_what_comes_next(
+    languages: tuple[str, ...], steps: tuple[int, ...], finished: bool, rival: str | None, tmp_path: Path
+) -> None:
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / about.NAME).write_text(json.dumps({"training": {"languages": languages}}))
+    config = TrainConfig(
+        output_dir=run, data=DataConfig(train=["train.jsonl"]), model=ModelConfig(family="whisper-ctc")
+    )
+    printed: list[str] = []
+    accelerator: Any = SimpleNamespace(is_main_process=False, print=printed.append)
+    loop: Any = SimpleNamespace(early_end=None, best=Best("wer", 0.31, steps))
+    training_run._report_end(config, accelerator, RunWriter(run), loop, finished=finished)
+    expected = [
+        f"next: python -m finetune.transcribe '{run}' FILE",
+        f"next: python benchmark/run.py --models 'whisper-ctc={run},{rival}' --data YOUR_TEST",
+    ]
+    assert [line for line in printed if line.startswith("next: ")] == (expected if rival else [])
 
 
 def test_a_base_is_not_overwritten_by_what_is_trained_from_it(tmp_path: Path) -> None:
