@@ -3,9 +3,16 @@ chooses their weight on validation speech. Without a command, build is meant.
 """
 
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from preprocessing.cli.options import parse_command, program_name, run_command
+from preprocessing.errors import InputError
 
+if TYPE_CHECKING:
+    from finetune.language_model.build import LanguageModelConfig, TrainLstmConfig
+
+Config = TypeVar("Config", "LanguageModelConfig", "TrainLstmConfig")
 PROGRAM = "python -m finetune.language_model"
 DESCRIPTIONS = {
     "build": "Estimate a word or character n-gram language model and write it as an ARPA file.",
@@ -40,9 +47,29 @@ def main() -> None:
     )
 
     if command == "train":
-        train_language_model(parse_command(TrainLstmConfig, **options))  # type: ignore[arg-type]
+        train_language_model(with_profile_of_model(parse_command(TrainLstmConfig, **options)))  # type: ignore[arg-type]
         return
-    build_language_model(parse_command(LanguageModelConfig, **options))  # type: ignore[arg-type]
+    build_language_model(with_profile_of_model(parse_command(LanguageModelConfig, **options)))  # type: ignore[arg-type]
+
+
+def with_profile_of_model(config: Config) -> Config:
+    """The options with the text profile of the labels of --model, which is printed; without --model as they are.
+
+    Raises UsageError on options that cannot be used, InputError where --model records no profile.
+    """
+    config.check()
+    if config.model is None:
+        return config
+    from finetune.models.companion_files import profile_of
+
+    name = profile_of(config.model)
+    if name is None:
+        raise InputError(
+            f"--model {config.model}: records no text profile of its labels; expected a run of finetune/train.py: "
+            "check the name, or name the profile with --profile"
+        )
+    print(f"text profile: {name}, of the labels of {config.model}")
+    return replace(config, profile=name, model=None)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
-from preprocessing.corpus.lines import raw_lines
+from preprocessing.corpus.lines import RawText, open_raw_text, profile_by_language
 from preprocessing.errors import InputError, UsageError
 from preprocessing.storage.atomic_write import atomic_file
 from preprocessing.text import Profile, profile
@@ -47,8 +47,13 @@ class LanguageModelConfig:
     """Prune n-grams of three or more units that occur less often than this: 2 halves the file and costs little
     accuracy."""
 
-    profile: str = "librispeech"
-    """Text normalisation profile of the lines; use that of the recogniser's labels, so that the words match."""
+    profile: str | None = None
+    """Text normalisation profile of the lines; it must be that of the recogniser's labels, so that the words match.
+    Default: that of --model; else, of a corpus, basic:LANGUAGE of the language that all utterances name, basic of
+    several; librispeech of English, of none and of text files."""
+
+    model: str | None = None
+    """The recogniser, a run or a Hub id: takes the text profile of its labels, in place of --profile."""
 
     evaluate: str | None = None
     """Text or corpus to measure perplexity on; not the training text."""
@@ -65,6 +70,7 @@ class LanguageModelConfig:
             raise UsageError(f"--order is {self.order}; expected 1 to {most} of {self.units}: change it")
         if self.min_count < 1:
             raise UsageError(f"--min_count is {self.min_count}; expected 1 or more: change it")
+        _check_one_profile(self.profile, self.model)
         if self.output.is_dir():
             raise UsageError(f"{self.output} is a folder; expected a file, such as words.arpa: name one")
 
@@ -105,8 +111,13 @@ class TrainLstmConfig:
     batch_tokens: int = 4096
     """Units in a batch, with padding."""
 
-    profile: str = "librispeech"
-    """Text normalisation profile of the lines; use that of the recogniser's labels."""
+    profile: str | None = None
+    """Text normalisation profile of the lines; it must be that of the recogniser's labels, so that the words match.
+    Default: that of --model; else, of a corpus, basic:LANGUAGE of the language that all utterances name, basic of
+    several; librispeech of English, of none and of text files."""
+
+    model: str | None = None
+    """The recogniser, a run or a Hub id: takes the text profile of its labels, in place of --profile."""
 
     evaluate: str | None = None
     """Text or corpus to measure perplexity on; not the training text."""
@@ -123,6 +134,7 @@ class TrainLstmConfig:
         check_counts(*((f"--{name}", getattr(self, name), 1) for name in counts))
         check_shares(("--dropout", self.dropout))
         check_ranges(("--learning_rate", self.learning_rate, "above 0", self.learning_rate > 0))
+        _check_one_profile(self.profile, self.model)
         if self.output_dir.is_file():
             raise UsageError(f"{self.output_dir} is a file; expected a folder: name one")
 
@@ -134,8 +146,8 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     config.check()
     device = resolve_device(config.device)
     console = Console(highlight=False, soft_wrap=True)
-    normalise = profile(config.profile)
-    sentences = _sentences(config.text, normalise, config.units)
+    normalise, text = _open_text(config, console)
+    sentences = _sentences(text, normalise, config.units)
     _say_if_unspaced(config.text, sentences, config.units, console)
     training, held_out = hold_out(sentences, config.seed)
     units = known_units(training, config.units_size if config.units == "words" else None)
@@ -165,7 +177,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
         if epoch.is_best:
             model.save(config.output_dir)
     if config.evaluate is not None:
-        figures = model.perplexity(_sentences(config.evaluate, normalise, config.units))
+        figures = model.perplexity(_sentences(open_raw_text(config.evaluate), normalise, config.units))
         console.print(f"{config.evaluate}: {_perplexity_sentence(*figures, config.units)}")
     return model
 
@@ -177,10 +189,10 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     cannot be read or has no word in it.
     """
     config.check()
-    normalise = profile(config.profile)
     console = Console(highlight=False, soft_wrap=True)
     with console.status("counting"):
-        sentences = _sentences(config.text, normalise, config.units)
+        normalise, text = _open_text(config, console)
+        sentences = _sentences(text, normalise, config.units)
         also = (BOUNDARY,) if config.units == "characters" else ()  # a text of single words has no space
         try:
             model = estimate(sentences, config.longest, min_count=config.min_count, also=also)
@@ -195,7 +207,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
     if config.evaluate is not None:
-        figures = perplexity(model, _sentences(config.evaluate, normalise, config.units))
+        figures = perplexity(model, _sentences(open_raw_text(config.evaluate), normalise, config.units))
         console.print(f"{config.evaluate}: {_perplexity_sentence(*figures, config.units)}")
     return model
 
@@ -223,9 +235,32 @@ def _say_if_unspaced(reference: str, sentences: Sequence[Sequence[str]], units: 
         )
 
 
-def _sentences(reference: str, normalise: Profile, units: str) -> list[list[str]]:
+def _check_one_profile(profile_name: str | None, model: str | None) -> None:
+    if profile_name is not None and model is not None:
+        raise UsageError(
+            f"--profile {profile_name} and --model {model}, whose labels have a profile; expected one of the two: "
+            "leave the other out"
+        )
+
+
+def _open_text(config: LanguageModelConfig | TrainLstmConfig, console: Console) -> tuple[Profile, RawText]:
+    """The text and its profile, which is printed where the options do not name it. That of --model is in them already,
+    put there by the command.
+
+    Raises UserError where the text cannot be read or there is no such profile.
+    """
+    if config.profile is not None:
+        return profile(config.profile), open_raw_text(config.text)
+    text = open_raw_text(config.text)
+    name, sentence = profile_by_language([text])
+    if sentence:
+        console.print(sentence)
+    return profile(name), text
+
+
+def _sentences(text: RawText, normalise: Profile, units: str) -> list[list[str]]:
     """The words or characters of each line or utterance that has any. Raises InputError where none has."""
-    sentences = [words for line in raw_lines(reference) if (words := normalise(line.text).split())]
+    sentences = [words for line in text.lines if (words := normalise(line.text).split())]
     if not sentences:
-        raise InputError(f"{reference}: no words in it; expected text: name another file, or another --profile")
+        raise InputError(f"{text.reference}: no words in it; expected text: name another file, or another --profile")
     return sentences if units == "words" else [list(BOUNDARY.join(words)) for words in sentences]

@@ -4,7 +4,7 @@ Thin: options in, text read and counted (`counts`), printed, drawn (`plot`) and 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +21,7 @@ DESCRIPTION = (
     "Compare output vocabularies (characters, syllables, BPE, words) on a corpus: their size, the coverage of the "
     "frequent units, the held-out words that they cannot spell, and the frames per label."
 )
+DEFAULT_HYPHENATION = "en_US"
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ class UnitsConfig:
     """Corpora (manifests, folders), whose durations are used, or plain text, .txt or .gz."""
     held_out: list[str] = field(default_factory=list)
     """Held-out texts of the same kinds (also --held-out). Default: a tenth of the lines, chosen by hash."""
-    profile: str = "librispeech"
-    """Text normalisation profile of all texts."""
+    profile: str | None = None
+    """Text normalisation profile of all texts. Default: of corpora, basic:LANGUAGE of the language that all utterances
+    name, basic of several; librispeech of English, of none and of plain text."""
     kinds: list[str] = field(default_factory=lambda: ["characters", "syllables", "bpe", "words"])
     """Kinds of units to compare."""
     sizes: list[int] = field(default_factory=lambda: [500, 1000, 2000, 5000])
     """Vocabulary sizes for bpe, syllables and words."""
-    units_language: str = "en_US"
-    """Hyphenation language for syllables, as named by pyphen."""
+    units_language: str | None = None
+    """Hyphenation language for syllables, as named by pyphen. Default: that of the corpora, where pyphen has it; else,
+    and with --units_dictionary, en_US."""
     units_dictionary: Path | None = None
     """CMUdict file, plain or .gz, for the number of syllables of English words."""
     plot: Path | None = None
@@ -62,7 +65,7 @@ class UnitsConfig:
         for kind in self.kinds:
             check_kind(kind)
         check_picture_suffix(self.plot, "--plot")
-        if self.units_dictionary is not None and not self.units_language.startswith("en"):
+        if self.units_dictionary is not None and not (self.units_language or DEFAULT_HYPHENATION).startswith("en"):
             raise UsageError(
                 f"--units_dictionary is set and --units_language is {self.units_language}; expected English, the "
                 "language of CMUdict: leave it out"
@@ -82,30 +85,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config.check()
     from rich.console import Console
 
-    from preprocessing.corpus.lines import read_lines
+    from preprocessing.corpus.lines import open_raw_text, profile_by_language, read_lines
     from preprocessing.text import profile
     from preprocessing.units import counts
     from preprocessing.units.syllables import read_cmudict
 
     syllable_counts = {} if config.units_dictionary is None else read_cmudict(config.units_dictionary)
-    text = read_lines(config.texts, profile(config.profile))
+    console = Console()
+    given = None if config.profile is None else profile(config.profile)
+    texts = [open_raw_text(reference) for reference in config.texts]
+    name, sentence = profile_by_language(texts)
+    if given is None and sentence:
+        console.print(sentence, highlight=False)
+    normalise = given or profile(name)
+    text = [line for one in texts for line in one.normalised(normalise)]
     if config.held_out:
-        held_out, how = (
-            read_lines(config.held_out, profile(config.profile)),
-            ", ".join(map(_name, config.held_out)),
-        )
+        held_out, how = read_lines(config.held_out, normalise), ", ".join(map(_name, config.held_out))
     else:
         (text, held_out), how = counts.hold_out(text), "the last tenth of the lines by hash"
     n_words, n_held_out = (sum(len(line.text.split()) for line in lines) for lines in (text, held_out))
     heading = (
         f"{', '.join(map(_name, config.texts))}: {len(text):,} lines, {n_words:,} words; held out: {how}, "
-        f"{n_held_out:,} words; profile {config.profile}"
+        f"{n_held_out:,} words; profile {normalise.name}"
     )
+    language, why = _hyphenation(config, frozenset[str | None]().union(*(one.languages for one in texts)))
     report = counts.count_units(
-        heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=config.units_language,
+        heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=language,
         syllable_counts=syllable_counts,
     )  # fmt: skip
-    Console().print(counts.table(report), counts.LEGEND, counts.coverage_table(report), _syllable_note(report, config))
+    note = _syllable_note(report, config, language + why)
+    console.print(counts.table(report), counts.LEGEND, counts.coverage_table(report), note)
     if config.json is not None:
         write_output(
             config.json, "--json", (json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n").encode()
@@ -116,16 +125,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         save_figure(draw_units(report), config.plot, flag="--plot")
 
 
-def _syllable_note(report: "UnitReport", config: UnitsConfig) -> str:
+def _hyphenation(config: UnitsConfig, languages: Collection[str | None]) -> tuple[str, str]:
+    """pyphen's name of the hyphenation, and why it is this one where the options do not name it, for `_syllable_note`.
+
+    languages: those of the corpora's utterances.
+    """
+    from preprocessing.text.languages import language_code, regional_code
+    from preprocessing.units.syllables import hyphenation_of
+
+    if config.units_language is not None:
+        return config.units_language, ""
+    if config.units_dictionary is not None:
+        return DEFAULT_HYPHENATION, ""
+    for code_of in (regional_code, language_code):
+        codes = {None if name is None else code_of(name) for name in languages}
+        code = codes.pop() if len(codes) == 1 else None
+        found = None if code is None else hyphenation_of(code)
+        if found is not None:
+            return found, " (the corpus's language)"
+    return DEFAULT_HYPHENATION, " (the default: --units_language names another)"
+
+
+def _syllable_note(report: "UnitReport", config: UnitsConfig, hyphenation: str) -> str:
     """Where the syllables are from, in one line; nothing where none were counted."""
     if "syllables" not in config.kinds:
         return ""
     source = report.syllable_source
     if source is None:
-        return f"Syllables: pyphen's hyphenation for {config.units_language}, no dictionary."
+        return f"Syllables: pyphen's hyphenation for {hyphenation}, no dictionary."
     return (
         f"Syllables: CMUdict lists {source.counted_share:.1%} of the running words, and {source.met_share:.2%} of "
-        f"those are split into as many syllables; the rest by pyphen's hyphenation for {config.units_language} alone."
+        f"those are split into as many syllables; the rest by pyphen's hyphenation for {hyphenation} alone."
     )
 
 

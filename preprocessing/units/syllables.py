@@ -30,6 +30,7 @@ ONSETS = frozenset((
     "sk", "sl", "sm", "sn", "sp", "spl", "spr", "squ", "st", "str", "sw", "t", "th", "thr", "tr", "tw", "v", "w",
     "wh", "wr", "x", "y", "z",
 ))  # fmt: skip
+_USUAL_PATTERNS = {"en": "en_US", "no": "nb_NO"}  # of a language without a region; of others named like de_DE
 VOWELS = frozenset("aeiouy")
 # Syllables without a vowel letter: n't and 'll after a consonant, 's after a sibilant, the m of -ism and -thm, Mc-.
 _UNWRITTEN = re.compile(
@@ -132,6 +133,21 @@ def hyphenation(language: str) -> Any:
             "choose one of them"
         )
     return pyphen.Pyphen(lang=found, left=1, right=1)
+
+
+def hyphenation_of(code: str) -> str | None:
+    """pyphen's name of the hyphenation of a language, of its region where pyphen has that; None where it has neither.
+
+    code: Whisper's, as of `preprocessing.text.languages.regional_code`.
+
+    >>> [hyphenation_of(code) for code in ("de", "de-CH", "en", "en-GB", "en-IN", "no", "sv", "zh")]
+    ['de_DE', 'de_CH', 'en_US', 'en_GB', 'en_US', 'nb_NO', 'sv', None]
+    """
+    import pyphen
+
+    language, _, region = code.partition("-")
+    usual = _USUAL_PATTERNS.get(language, f"{language}_{language.upper()}")
+    return next((name for name in (f"{language}_{region}", usual, language) if name in pyphen.LANGUAGES), None)
 
 
 def points(word: str, patterns: Any) -> list[int]:

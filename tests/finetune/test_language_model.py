@@ -4,6 +4,7 @@ import gzip
 import io
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune.language_model import ngram
-from finetune.language_model.build import LanguageModelConfig, build_language_model
+from finetune.language_model.__main__ import with_profile_of_model
+from finetune.language_model.build import LanguageModelConfig, TrainLstmConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, NgramTable, read_arpa, write_arpa
 from preprocessing.cli import notes
+from preprocessing.corpus.lines import RawText, profile_by_language
 from preprocessing.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
-from tests.conftest import DEMO
+from tests.conftest import DEMO, write_manifest
+from tests.finetune.runs import tiny_run
 
 WORDS = ["a", "b", "c"]
 SENTENCES = st.lists(st.lists(st.sampled_from(WORDS), max_size=6), min_size=1, max_size=12)
@@ -255,6 +259,46 @@ def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     text = build_language_model(LanguageModelConfig(str(lines), tmp_path / "b.arpa", order=2, evaluate=str(lines)))
     assert sorted(text.words) == ["HELLO", "WORLD", "YOU"]
     assert "per word, over known words and sentence ends; 0 of 4 words unknown" in capsys.readouterr().out
+
+
+def german(folder: Path) -> str:
+    """A corpus that names its language."""
+    rows = [
+        {"audio": f"{number}.wav", "text": text, "duration": 2.0, "language": "de"}
+        for number, text in enumerate(["Straße 5", "die Straße"])
+    ]
+    return str(write_manifest(folder / "de.jsonl", rows))
+
+
+def test_the_profile_is_that_of_the_corpus_s_language_unless_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = LanguageModelConfig(german(tmp_path), tmp_path / "de.arpa")
+    assert sorted(build_language_model(config).words) == ["die", "fünf", "straße"]
+    assert "text profile: basic:de, of the corpus's language\n" in capsys.readouterr().out
+    named = build_language_model(replace(config, profile="librispeech"))
+    assert "STRASSE" in named.words and "text profile" not in capsys.readouterr().out
+    lines = tmp_path / "lines.txt"
+    lines.write_text("Hello\n")
+    assert "HELLO" in build_language_model(replace(config, text=str(lines))).words
+    assert "text profile" not in capsys.readouterr().out
+
+
+def test_the_profile_is_that_of_a_run_s_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny_run(tmp_path / "run")
+    config = LanguageModelConfig(german(tmp_path), tmp_path / "de.arpa", model=str(run))
+    assert with_profile_of_model(config) == replace(config, profile="librispeech", model=None)
+    assert capsys.readouterr().out == f"text profile: librispeech, of the labels of {run}\n"
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"other: records no text profile of its labels; expected a run"):
+        with_profile_of_model(replace(config, model=str(tmp_path / "other")))
+    for own in (config, TrainLstmConfig(config.text, tmp_path / "lstm", model=str(run))):
+        with pytest.raises(UsageError, match=r"--profile basic and --model .*: leave the other out"):
+            with_profile_of_model(replace(own, profile="basic"))
+
+
+def test_chinese_characters_stay_as_labels_have_them() -> None:
+    assert profile_by_language([RawText("zh.jsonl", [], frozenset({"zh-TW"}))])[0] == "basic:zh-TW"
 
 
 def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,10 @@ from preprocessing.corpus.lines import read_lines
 from preprocessing.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
+from preprocessing.units.__main__ import main
 from preprocessing.units.counts import Line, count_units, count_words, coverage_curve, hold_out, measure_inventory
 from tests.commands import assert_one_sentence, run
-from tests.conftest import DEMO
+from tests.conftest import DEMO, write_manifest
 
 ALPHABET = "TO BE OR NOT THAT IS THE QUESTION WHETHER TIS NOBLER IN MIND"
 WORDS = st.sampled_from(sorted(ALPHABET.split()))
@@ -143,6 +144,30 @@ def test_the_command_prints_draws_and_writes(tmp_path: Path) -> None:
     assert [row["size"] for row in told["inventories"] if row["kind"] == "bpe"] == [50, 80]
     n_words = sum(len(line.text.split()) for line in read_lines([str(corpus / "train.jsonl")], profile("librispeech")))
     assert told["n_words"] == n_words
+
+
+def test_profile_and_hyphenation_are_those_of_the_corpus_s_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"Straße {number} der Heiligen" for number in range(100)]
+
+    def rows(language: str | None) -> list[dict[str, object]]:
+        return [{"audio": f"{n}.wav", "text": t, "duration": 5.0, "language": language} for n, t in enumerate(texts)]
+
+    for language, name, hyphenation in (
+        ("de-CH", "basic:de-CH", "de_CH (the corpus's language)"),
+        ("German", "basic:de", "de_DE (the corpus's language)"),
+        ("fi", "basic:fi", "en_US (the default: --units_language names another)"),
+        (None, "librispeech", "en_US (the default: --units_language names another)"),
+    ):
+        path = str(write_manifest(tmp_path / "m.jsonl", rows(language)))
+        main([path, "--kinds", "syllables", "--sizes", "50"])
+        printed = " ".join(capsys.readouterr().out.split())
+        assert (f"text profile: {name}, of the corpus's language" in printed) == (language is not None)
+        assert f"profile {name}" in printed and f"pyphen's hyphenation for {hyphenation}, no dictionary" in printed
+    main([path, "--kinds", "syllables", "--sizes", "50", "--units_language", "de_AT", "--profile", "basic"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "profile basic " in printed and "pyphen's hyphenation for de_AT, no dictionary" in printed
 
 
 @pytest.mark.parametrize(
