@@ -5,10 +5,10 @@ utterances, and systems that do not decode alike. Sentences, and the rows of the
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from benchmark.report.quantities import SPACE, percent, points
+from benchmark.report.quantities import SPACE, percent
 from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSummary
 from benchmark.scoring.comparisons import FEWEST_COMPARED
-from finetune.metrics import FEWEST_SPEAKERS, RUN_SEEDS, run_deviation, run_margin
+from finetune.metrics import FEWEST_SPEAKERS, RUN_SEEDS, Rate, in_points, run_deviation, run_margin
 from finetune.metrics import verdict as comparison_sentence
 from finetune.systems.facts import NOISE_REMOVAL
 from preprocessing.errors import counted
@@ -113,17 +113,17 @@ def run_to_run_variance(summary: Summary) -> list[str]:
         if len(ours) == 2:
             pairs.append(
                 f"{one.first} and {one.second} were trained here, and the test does not cover run-to-run variance: two "
-                f"seeds of one recipe may differ by {100 * spread:.1f} points of {metric.upper()}, more than the "
-                f"{100 * apart:.1f} points here ({_ASSUMED_RUNS}). Compare several seeds of each."
+                f"seeds of one recipe may differ by {in_points(spread)} points of {metric.upper()}, more than the "
+                f"{in_points(apart)} points here ({_ASSUMED_RUNS}). Compare several seeds of each."
             )
         else:
             name = ours[0].facts.name
             other = one.second if one.first == name else one.first
-            beside_fixed.setdefault(name, []).append(f"{other} ({100 * apart:.1f} points)")
+            beside_fixed.setdefault(name, []).append(f"{other} ({in_points(apart)} points)")
     singles = [
         f"{name} was trained here with one seed, and the test does not cover run-to-run variance: its "
-        f"{metric.upper()} may be {100 * _run_margin(summary, [trained[name]]):.1f} points off the mean of its recipe, "
-        f"more than its difference from {enumerated(others)} ({_ASSUMED_RUNS}). Train it with several seeds."
+        f"{metric.upper()} may be {in_points(_run_margin(summary, [trained[name]]))} points off the mean of its "
+        f"recipe, more than its difference from {enumerated(others)} ({_ASSUMED_RUNS}). Train it with several seeds."
         for name, others in beside_fixed.items()
     ]
     return [*singles[:MAX_SENTENCES], *pairs[:MAX_SENTENCES]]
@@ -156,9 +156,8 @@ def profile_effects(summary: Summary) -> list[str]:
     for one in effects[:MAX_SENTENCES]:
         before, now = one.difference, one.fair_difference
         found.append(
-            f"Under {one.fair}, {one.first} minus {one.second} is {points(now.value)} points of "
-            f"{summary.metric.upper()} ({points(now.low)} to {points(now.high)}), under {one.profile} "
-            f"{points(before.value)} ({points(before.low)} to {points(before.high)})"
+            f"Under {one.fair}, {one.first} minus {one.second} is {_signed(now.value)} points of "
+            f"{summary.metric.upper()} ({_ends(now)}), under {one.profile} {_signed(before.value)} ({_ends(before)})"
             f"{': the ranking is reversed' if before.value * now.value < 0 else ''}."
         )
     left = len(effects) - MAX_SENTENCES
@@ -182,7 +181,7 @@ def detectable(summary: Summary) -> list[str]:
             f"{undetected} with 80 % statistical power on this corpus{corrected}: it has too few speakers or "
             f"utterances, or a few of them have most of the words.{exception}"
             if largest.value >= 1.0
-            else f"The minimum detectable difference on this corpus is {100 * largest.value:.2f} points of {metric} "
+            else f"The minimum detectable difference on this corpus is {in_points(largest.value)} points of {metric} "
             f"(80 % statistical power){corrected}; smaller differences often remain undetected."
         )
         if largest.without is not None:
@@ -218,22 +217,22 @@ def _detectable_of_pairs(summary: Summary) -> str:
         )
     elif least is most:
         sentence = (
-            f"The minimum detectable difference between {least.first} and {least.second} is {100 * least.value:.2f} "
+            f"The minimum detectable difference between {least.first} and {least.second} is {in_points(least.value)} "
             f"points of {metric} (80 % statistical power){corrected}; smaller differences often remain undetected."
         )
     else:
         detected = [one for one in stated if one.value < 1.0]
         largest = detected[-1]
-        to = f" to {100 * largest.value:.2f} ({largest.first} and {largest.second})" if largest is not least else ""
+        to = f" to {in_points(largest.value)} ({largest.first} and {largest.second})" if largest is not least else ""
         beyond = ""
         if undetected:
             more = f", and for {counted(len(undetected) - 1, 'further pair')}" if undetected[1:] else ""
             nothing, _ = _undetected(summary, undetected, "points")
             beyond = f" between {enumerated(undetected[0])}{more}, {nothing[0].lower()}{nothing[1:]} so often;"
         sentence = (
-            f"The minimum detectable difference of the comparisons above is {100 * least.value:.2f} ({least.first} and "
-            f"{least.second}){to} points of {metric} (80 % statistical power){corrected};{beyond} smaller differences "
-            "often remain undetected."
+            f"The minimum detectable difference of the comparisons above is {in_points(least.value)} ({least.first} "
+            f"and {least.second}){to} points of {metric} (80 % statistical power){corrected};{beyond} smaller "
+            "differences often remain undetected."
         )
     if most.without is None:
         return sentence
@@ -266,7 +265,7 @@ def _ruined(summary: Summary, which: str, without: float, ids: Sequence[str]) ->
     """
     return (
         f" {counted(len(ids), _unit(summary))} {'make' if len(ids) > 1 else 'makes'} {which} so large "
-        f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, {100 * without:.2f} points."
+        f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, {in_points(without)} points."
     )
 
 
@@ -323,8 +322,8 @@ def _decisive(summary: Summary, system: SystemSummary) -> str:
     without = system.without_decisive.value
     several = counted(len(few), _unit(summary))
     return (
-        f"{several} {'account' if len(few) > 1 else 'accounts'} for {100 * (whole - without):.1f} of the "
-        f"{100 * whole:.1f} points of {summary.metric.upper()} of {system.facts.name} "
+        f"{several} {'account' if len(few) > 1 else 'accounts'} for {in_points(whole - without)} of the "
+        f"{in_points(whole)} points of {summary.metric.upper()} of {system.facts.name} "
         f"({'; '.join(map(described, few))}): without {'them' if len(few) > 1 else 'it'}, {percent(without)}."
     )
 
@@ -335,9 +334,8 @@ def _without(summary: Summary, one: Comparison) -> str:
     ids = enumerated(one.left_out)
     if one.different == one.different_without:
         return (
-            f"Without {ids}, {one.first} minus {one.second} is {points(one.without.value)} points of {metric} "
-            f"({points(one.without.low)} to {points(one.without.high)}) instead of {points(one.difference.value)}; the "
-            "verdict is the same."
+            f"Without {ids}, {one.first} minus {one.second} is {_signed(one.without.value)} points of {metric} "
+            f"({_ends(one.without)}) instead of {_signed(one.difference.value)}; the verdict is the same."
         )
     sentence = comparison_sentence(one.first, one.second, one.without, one.different_without, metric)
     sentence = sentence.replace(" %", f"{SPACE}%")
@@ -351,9 +349,19 @@ def _unit(summary: Summary) -> str:
     return "segment" if summary.corpus.resampling_unit == "segment" else "utterance"
 
 
+def _signed(fraction: float) -> str:
+    """A difference of two rates in points, with a sign: "−0.4"."""
+    return in_points(fraction, signed=True).replace("-", "−")
+
+
+def _ends(difference: Rate) -> str:
+    """The interval of a difference in points: "−0.4 to +1.2"."""
+    return f"{_signed(difference.low)} to {_signed(difference.high)}"
+
+
 def _is_moved(one: Comparison) -> bool:
     """Whether the difference is another one without the utterances, as it is written."""
-    return one.without is not None and points(one.without.value) != points(one.difference.value)
+    return one.without is not None and _signed(one.without.value) != _signed(one.difference.value)
 
 
 def _has_decisive(summary: Summary, one: Comparison) -> bool:

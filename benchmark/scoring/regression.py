@@ -29,7 +29,7 @@ from benchmark.results import (
 from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_test
 from benchmark.scoring.counts import Normaliser, count_errors
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments
-from finetune.metrics import LEVEL, Rate, holm, rate, resample
+from finetune.metrics import LEVEL, Rate, holm, in_points, rate, resample
 from preprocessing.errors import counted
 from preprocessing.text import profile
 
@@ -300,7 +300,8 @@ def _rate_change(
         said = f"fewer than {FEWEST_COMPARED} {change.unit}s, so not tested"
     elif not significant and not difference.low <= 0 <= difference.high:
         said += f" after correction for {n_tested} comparisons"
-    interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
+    low, high = (in_points(end, signed=True) for end in (difference.low, difference.high))
+    interval = f"95 % interval of the change {low} to {high} points"
     sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
     return Change(
         system=system,

@@ -40,7 +40,7 @@ from benchmark.scoring.systems import (
     scored_conditions,
     summarise_system,
 )
-from finetune.metrics import DRAWS, resample
+from finetune.metrics import DRAWS, in_points, resample
 from finetune.metrics.error_rates import primary_metric
 from finetune.systems.facts import TRANSCRIPTS
 from preprocessing.errors import InputError, UsageError, counted
@@ -159,7 +159,7 @@ def profile_differences(summary: Summary) -> Iterator[str]:
                 one, two = (system.scores[profile].rate(summary.metric).value for profile in (first, other))
                 yield (
                     f"{system.facts.name}: {name} {two:.2%} under {other}, {one:.2%} under {first}: "
-                    f"{100 * (two - one):+.2f} points."
+                    f"{in_points(two - one, signed=True)} points."
                 )
 
 

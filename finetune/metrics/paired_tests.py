@@ -131,6 +131,17 @@ def detectable(error: StandardError, comparisons: int = 1, n_words: Any = np.inf
     return np.where(np.asarray(error.freedom) > 0, found, 1.0)
 
 
+def in_points(fraction: float, *, signed: bool = False) -> str:
+    """A share or a difference of two as percentage points for a sentence: one decimal, up to three where it were 0.0.
+
+    >>> in_points(0.19424), in_points(0.0004), in_points(-0.0042, signed=True), in_points(0.0, signed=True)
+    ('19.4', '0.04', '-0.4', '+0.0')
+    """
+    value = 100 * fraction
+    digits = next((digits for digits in (1, 2, 3) if round(value, digits)), 1)
+    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
+
+
 def verdict(
     first: str,
     second: str,

@@ -127,15 +127,15 @@ def test_detectable_differences_are_those_of_the_comparisons_above() -> None:
     found = [DetectableDifference(*pair, comparisons=10) for pair in pairs]
     summary = dataclasses.replace(summary, detectable_differences=found)
     said = detectable(summary)[0]
-    assert "is 4.00 (a and b) to 20.00 (a and c) points of WER" in said and "for 10 comparisons" in said
+    assert "is 4.0 (a and b) to 20.0 (a and c) points of WER" in said and "for 10 comparisons" in said
     assert "up to 100 points" not in said
     ruined = [found[0], dataclasses.replace(found[1], without=0.05, left_out=["x", "y"]), *found[2:]]
     segments = dataclasses.replace(summary.corpus, resampling_unit="segment")
     said = detectable(dataclasses.replace(summary, detectable_differences=ruined, corpus=segments))[0]
-    assert said.endswith(" 2 segments make that of a and c so large (x; y): without them, 5.00 points.")
+    assert said.endswith(" 2 segments make that of a and c so large (x; y): without them, 5.0 points.")
     one_lost = [*found, DetectableDifference("a", "e", 1.0, 10)]
     said = detectable(dataclasses.replace(summary, detectable_differences=one_lost))[0]
-    assert "between a and e, no difference of up to 100 points is detected" in said and "4.00 (a and b)" in said
+    assert "between a and e, no difference of up to 100 points is detected" in said and "4.0 (a and b)" in said
     two_lost = [*found, DetectableDifference("a", "d", 1.0, 10), DetectableDifference("a", "e", 1.0, 10)]
     said = detectable(dataclasses.replace(summary, detectable_differences=two_lost))[0]
     assert "between a and d, and for 1 further pair, no difference of up to 100 points is detected" in said

@@ -68,12 +68,12 @@ def test_error_rates_change_where_the_interval_of_the_difference_has_no_zero() -
     assert (clean.kind, clean.significant, clean.before, clean.now) == ("same", False, 0.10, 0.12)
     assert (noisy.kind, noisy.significant) == ("better", True)
     # Equal half-widths: square root of the sum of squares, 5 and 4 points around -10.
-    assert "-16.40 to -3.60 points: better." in noisy.sentence
+    assert "-16.4 to -3.6 points: better." in noisy.sentence
     worse = by_figure(before, result(Rate(0.15, 0.13, 0.17)))["WER, clean"]
     assert (worse.kind, worse.significant) == ("worse", True)
     # Zou & Donner's equation: below, what now may be lower with what before may be higher: 3 and 4 points; 12 and 5.
     skewed = result(Rate(0.20, 0.15, 0.24)), result(Rate(0.30, 0.27, 0.42))
-    assert "+5.00 to +23.00 points: worse." in by_figure(*skewed)["WER, clean"].sentence
+    assert "+5.0 to +23.0 points: worse." in by_figure(*skewed)["WER, clean"].sentence
 
 
 @pytest.mark.parametrize(("unit", "speakers", "freedom"), [("speaker", 6, 5), ("utterance", 6, 29)])

@@ -72,9 +72,9 @@ def test_digits_that_the_references_spell_are_no_errors_of_recognition(profiles:
     assert first.startswith("spelled is significantly better than whisper")
     fair = f"The fair text normalisation profile here is {effect.fair}, not {profiles[0]}"
     assert why.startswith(f"{fair}: whisper writes")
-    assert last.startswith(f"Under {effect.fair}, whisper minus spelled is +{100 * n_fewer / 24:.2f} points of WER (")
+    assert last.startswith(f"Under {effect.fair}, whisper minus spelled is +{100 * n_fewer / 24:.1f} points of WER (")
     before = effect.difference
-    assert last.endswith(f"), under {profiles[0]} +70.83 (+{100 * before.low:.2f} to +{100 * before.high:.2f}).")
+    assert last.endswith(f"), under {profiles[0]} +70.8 (+{100 * before.low:.1f} to +{100 * before.high:.1f}).")
 
 
 def test_a_large_difference_does_not_hide_what_the_profile_adds() -> None:
