@@ -4,6 +4,7 @@ utterances, and systems that do not decode alike. Sentences, and the rows of the
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from benchmark.report.quantities import SPACE, percent
 from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSummary
@@ -282,18 +283,56 @@ def decoding_rows(summary: Summary) -> list[DecodingRow]:
 
 
 def decoding_sentence(summary: Summary) -> str:
-    """A sentence where systems with the same decoding options decode differently; "" where none of the options differs.
+    """A sentence where systems with the same decoding options decode differently: which ones differ, in what, from
+    those of the most frequent settings; "" where none of the options differs.
 
     Systems that share no option but "decoding" itself are of different kinds, and their search is part of them.
     """
     rows = [row for row in decoding_rows(summary) if row.name not in ("decoding", "precision")]
-    if not rows:
+    groups: dict[tuple[str, ...], list[str]] = {}  # names of systems by their values
+    for place, one in enumerate(summary.systems):
+        values = tuple(row.values[place] for row in rows)
+        if any(values):
+            groups.setdefault(values, []).append(one.facts.name)
+    if not groups:
         return ""
-    names = [one.facts.name for place, one in enumerate(summary.systems) if any(row.values[place] for row in rows)]
-    return (
-        f"{enumerated(names)} decode with different settings ({', '.join(row.name for row in rows)}), so differences "
-        "between them come from these settings as well as from the models."
-    )
+
+    def differing(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+        pairs = zip(rows, first, second, strict=True)
+        return tuple(row.name for row, one, other in pairs if one and other and one != other)
+
+    names = [one.facts.name for one in summary.systems if any(one.facts.name in group for group in groups.values())]
+    settings = [row.name for row in rows]
+    if len(groups) == len(names) and all(differing(*pair) for pair in combinations(groups, 2)):
+        return (
+            f"{enumerated(names)} decode with different settings ({', '.join(settings)}), so differences between them "
+            "come from these settings as well as from the models."
+        )
+    usual = max(groups, key=lambda values: len(groups[values]))
+    alike = [values for values in groups if not differing(usual, values)]
+    others: dict[tuple[str, ...], list[list[str]]] = {}  # groups of names by the settings that are others
+    for values, group in groups.items():
+        if values not in alike:
+            others.setdefault(differing(usual, values), []).append(group)
+    if len(others) > MAX_SENTENCES or any(differing(*pair) for pair in combinations(alike, 2)):
+        return (
+            f"{enumerated(names)} do not all decode with the same {enumerated(settings)}; differences between systems "
+            "whose settings differ come from these as well as from the models."
+        )
+    clauses: list[str] = []
+    for changed, own in others.items():
+        different = [name for group in own for name in group]
+        verb = "" if clauses else " decodes" if len(different) == 1 else " decode"
+        each = " each" if len(own) > 1 else ""
+        clauses.append(f"{enumerated(different)}{each}{verb} with another {enumerated(changed)}")
+    like_usual = [name for name in names if any(name in groups[values] for values in alike)]
+    head = f"{enumerated(clauses)} than {enumerated(like_usual)}"
+    if len(groups) - len(alike) > 1:
+        return f"{head}; differences between systems whose settings differ come from these as well as from the models."
+    [(changed, [different])] = others.items()
+    its, them = "its" if len(different) == 1 else "their", "it" if len(like_usual) == 1 else "them"
+    these = "this" if len(changed) == 1 else "these"
+    return f"{head}; {its} differences to {them} come from {these} as well as from the models."
 
 
 def described(one: Influence) -> str:

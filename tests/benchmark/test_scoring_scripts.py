@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from benchmark.report.fairness import decoding_sentence
 from benchmark.report.page import prepare
 from benchmark.report.quantities import quantities
 from benchmark.report.table import markdown
@@ -320,6 +321,56 @@ def test_settings_of_decoding_stand_beside_each_other_where_they_differ() -> Non
     assert sentence in Page(page).text and sentence.replace("_", "\\_") in markdown(summary)
     alike = dataclasses.replace(summary, systems=[systems[0], systems[0], systems[2]])
     assert "decode with different settings" not in markdown(alike)
+
+
+PLAIN = {"beam_size": "1", "initial_prompt": "none"}
+PROMPTED, SEARCHING = PLAIN | {"initial_prompt": "Digits."}, PLAIN | {"beam_size": "5"}
+OF_GROUPS = "; differences between systems whose settings differ come from these as well as from the models."
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            [PLAIN, PROMPTED, PLAIN, {}],
+            "b decodes with another initial_prompt than a and c; its differences to them come from this as well as "
+            "from the models.",
+        ),
+        (
+            [PLAIN, PLAIN, *[PROMPTED | {"beam_size": "5"}] * 2],
+            "c and d decode with another beam_size and initial_prompt than a and b; their differences to them come "
+            "from these as well as from the models.",
+        ),
+        (
+            [PLAIN, SEARCHING, PROMPTED, PLAIN],
+            f"b decodes with another beam_size and c with another initial_prompt than a and d{OF_GROUPS}",
+        ),
+        (
+            [PLAIN, SEARCHING, {"beam_size": "9"}, PLAIN],
+            f"b and c each decode with another beam_size than a and d{OF_GROUPS}",
+        ),
+        (
+            [PLAIN, PROMPTED, *[{"vad_filter": "true", "beam_size": "1"}] * 2, {"vad_filter": "false"}],
+            f"a, b, c, d and e do not all decode with the same initial_prompt and vad_filter{OF_GROUPS}",
+        ),
+        (
+            [PLAIN, SEARCHING, {}, PROMPTED | {"beam_size": "9"}],
+            "a, b and d decode with different settings (beam_size, initial_prompt), so differences between them come "
+            "from these settings as well as from the models.",
+        ),
+        ([PLAIN, PLAIN, {}], ""),
+    ],
+)
+def test_of_systems_that_decode_differently_those_with_other_settings_are_named(
+    settings: list[dict[str, str]], expected: str
+) -> None:
+    texts = [f"word {index}" for index in range(12)]
+    summary, _ = scored(texts, dict.fromkeys("abcde"[: len(settings)], texts), ("verbatim",))
+    systems = [
+        dataclasses.replace(one, facts=dataclasses.replace(one.facts, settings=own))
+        for one, own in zip(summary.systems, settings, strict=True)
+    ]
+    assert decoding_sentence(dataclasses.replace(summary, systems=systems)) == expected
 
 
 def test_the_fair_profile_of_chinese_has_one_script() -> None:
