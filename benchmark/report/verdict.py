@@ -7,7 +7,7 @@ from benchmark.report.fairness import best_system, enumerated, stated_comparison
 from benchmark.report.quantities import SPACE, interval, percent
 from benchmark.results import CLEAN, Change, Comparison, Summary
 from benchmark.scoring.comparisons import family_sizes
-from finetune.metrics import Rate
+from finetune.metrics import LEVEL, Rate
 from preprocessing.errors import counted
 
 _MAX_CHANGES = 3  # of significant ones since an earlier result; the section of changes has all
@@ -241,12 +241,29 @@ def caveats(summary: Summary) -> list[str]:
             " this is valid only if the baseline system was named before the results were known."
         )
     elif sizes.total() > 1:
-        found.append(
-            f"All p{SPACE}values are corrected for the {counted(sizes.total(), 'comparison')} made here (Holm)."
-        )
+        corrected = f"All p{SPACE}values are corrected for the {counted(sizes.total(), 'comparison')} made here (Holm)."
+        found.append(" ".join([corrected, *_fewer_comparisons(summary)]))
     decoding = fairness.decoding_sentence(summary)
     found += [*fairness.detectable(summary), *([decoding] if decoding else [])]
     return [*found, *detected_languages(summary)]
+
+
+def _fewer_comparisons(summary: Summary) -> list[str]:
+    """A sentence on how a further run makes fewer comparisons, where the correction for all of them leaves a difference
+    on clean speech not significant; [] where it does not, or a baseline system is named.
+    """
+    lost = [
+        one
+        for one in summary.comparisons
+        if one.condition == CLEAN and one.different is False and one.p_value is not None and one.p_value < 1.0 - LEVEL
+    ]
+    if not lost or summary.baseline_system is not None:
+        return []
+    return [
+        f"Without this correction, {counted(len(lost), 'further difference')} on clean speech would be significant: in "
+        "the next run, --baseline_system NAME, named beforehand, corrects the comparisons with NAME on clean speech by "
+        "themselves, and fewer systems or conditions make fewer comparisons."
+    ]
 
 
 def detected_languages(summary: Summary) -> list[str]:

@@ -70,6 +70,25 @@ def test_what_is_called_significant_is_so_after_the_correction() -> None:
     assert not any("corrected" in one for one in caveats(of("ab", [True])))
 
 
+def test_where_the_correction_alone_hides_a_difference_the_reader_learns_what_to_do() -> None:
+    summary = of("abcd", [False, False, True])
+    hidden, other, found = (
+        dataclasses.replace(one, p_value=p_value)
+        for one, p_value in zip(summary.comparisons, (0.03, 0.4, 0.001), strict=True)
+    )
+    said = "1 further difference on clean speech would be significant: in the next run, --baseline_system NAME"
+
+    def first_caveat(comparison: Comparison, baseline: str | None = None) -> str:
+        return caveats(dataclasses.replace(summary, comparisons=[comparison, other, found], baseline_system=baseline))[
+            0
+        ]
+
+    assert said in first_caveat(hidden)
+    noisy = dataclasses.replace(hidden, condition="babble")
+    for without in (first_caveat(other), first_caveat(noisy), first_caveat(hidden, baseline="a")):
+        assert "corrected for the 3 comparisons" in without and "--baseline_system" not in without
+
+
 @pytest.mark.parametrize(("speakers", "warned"), [(0, False), (1, True), (4, True), (5, False)])
 def test_results_of_few_speakers_hold_for_no_others(speakers: int, warned: bool) -> None:
     summary = of("ab", [True])
