@@ -30,10 +30,10 @@ from benchmark.environment import (
 )
 from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
 from benchmark.offline import resolve_corpus
-from benchmark.results import SUMMARY, Run, Summary, SystemRun
-from benchmark.results.folder import ResultsFolder
+from benchmark.results import Run, SystemRun
 from benchmark.results.store import FINGERPRINT, check_output_folder
 from benchmark.scoring.comparisons import check_baseline_system
+from benchmark.scoring.earlier import EarlierResult, check_systems, read_earlier
 from benchmark.scoring.keywords import Keywords, read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from finetune.models.availability import check_checkpoint
@@ -44,7 +44,7 @@ from finetune.systems.registry import check_language_model, check_system_options
 from finetune.systems.search_options import SEARCH_FLAGS, language_model_options
 from preprocessing.cli.device import resolve_device
 from preprocessing.corpus import Corpus
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import UsageError
 from preprocessing.text import profile
 
 
@@ -52,14 +52,14 @@ from preprocessing.text import profile
 class Inputs:
     """All that is decided before anything is measured.
 
-    baseline: the result of --compare. folder: for the results. console: quiet in every process but the first.
+    earlier: the result of --compare. folder: for the results. console: quiet in every process but the first.
     notices: sentences that terminal and report show, as that a demo checkpoint stands in. noise_removal: by system.
     language_model: of the systems whose family ends in +lm. transcripts: of those that ran elsewhere. keywords: those
     of --keywords.
     """
 
     config: BenchmarkConfig
-    baseline: Summary | None
+    earlier: EarlierResult | None
     specs: Sequence[SystemSpec]
     corpus: Corpus
     evaluation_set: EvaluationSet
@@ -83,14 +83,15 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     for name in config.profiles or ():
         profile(name)
     keywords = [] if config.keywords is None else read_keywords(config.keywords)
-    baseline = _read_baseline(config)
+    earlier = None if config.compare is None else read_earlier(config.compare)
     specs = parse_models(config.models)
     for spec in specs:
         if spec.family in FAMILIES:
             check_checkpoint(spec.checkpoint, "--models: ", is_path=spec.family == TRANSCRIPTS)
     if all(spec.family == TRANSCRIPTS for spec in specs):
         config = with_clean_speech(config)
-    _check_baseline(config, baseline, specs)
+    if earlier is not None:
+        check_systems(earlier, [spec.name for spec in specs], "--models gives")
     if config.baseline_system is not None:
         check_baseline_system(config.baseline_system, [spec.name for spec in specs])
     check_language_model(specs, config.lm)
@@ -124,7 +125,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
         console.print(f"[bold yellow]NOTE[/] {escape(notice)}", highlight=False)
     return Inputs(
         config=config,
-        baseline=baseline,
+        earlier=earlier,
         specs=specs,
         corpus=corpus,
         evaluation_set=evaluation_set,
@@ -158,6 +159,7 @@ def describe_run(inputs: Inputs) -> Run:
         settings=config.settings() | {FINGERPRINT: corpus_fingerprint(corpus.utterances)},
         keywords=list(inputs.keywords),
         baseline_system=config.baseline_system,
+        compare=None if config.compare is None else str(config.compare.absolute()),
         whole_corpus=corpus.whole,
         code=code_version(),
         systems=[SystemRun(spec.facts(parameters=0, settings={})) for spec in inputs.specs],
@@ -175,25 +177,3 @@ def _check_search_flags(config: BenchmarkConfig, specs: Sequence[SystemSpec]) ->
                 f"--{flag} is used by no system of --models; expected one of {', '.join(LM_SPELLINGS)}: as in "
                 "wav2vec2+lm=CHECKPOINT"
             )
-
-
-def _read_baseline(config: BenchmarkConfig) -> Summary | None:
-    if config.compare is None:
-        return None
-    results = ResultsFolder(config.compare)
-    try:
-        results.check(SUMMARY)
-    except InputError as error:
-        raise UsageError(f"--compare: {error}") from None
-    return results.read_summary()
-
-
-def _check_baseline(config: BenchmarkConfig, baseline: Summary | None, specs: Sequence[SystemSpec]) -> None:
-    """Raises UsageError where the result of --compare has no system of this run's names."""
-    before = [] if baseline is None else [system.facts.name for system in baseline.systems]
-    now = [spec.name for spec in specs]
-    if before and not set(before) & set(now):
-        raise UsageError(
-            f"--compare {config.compare} holds {', '.join(before)} and --models gives {', '.join(now)}; expected a "
-            "system of the same name in both: name it as before, with --models NAME=FAMILY:CHECKPOINT"
-        )

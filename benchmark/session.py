@@ -20,7 +20,6 @@ from benchmark.report import write_reports
 from benchmark.report.table import print_table
 from benchmark.results import (
     RUN,
-    SAMPLES,
     SUMMARY,
     Run,
     Sample,
@@ -29,10 +28,9 @@ from benchmark.results import (
     write_run,
     write_summary,
 )
-from benchmark.results.folder import ResultsFolder
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, failed_systems, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
-from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise, untested_rates
+from benchmark.scoring import summarise, untested_rates
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
@@ -186,12 +184,12 @@ def _fixed_batch_seconds(inputs: Inputs, machine: Mapping[str, str]) -> Mapping[
     asked = inputs.config.batch_seconds
     if asked is not None:
         return {spec.name: asked or None for spec in inputs.specs}
-    baseline = inputs.baseline
-    if baseline is None or baseline.machine.get("device") != machine.get("device"):
+    earlier = None if inputs.earlier is None else inputs.earlier.summary
+    if earlier is None or earlier.machine.get("device") != machine.get("device"):
         return {}
     return {
         one.facts.name: one.speed.batch_seconds
-        for one in baseline.systems
+        for one in earlier.systems
         if one.speed is not None and one.speed.throughput is not None
     }
 
@@ -199,14 +197,7 @@ def _fixed_batch_seconds(inputs: Inputs, machine: Mapping[str, str]) -> Mapping[
 def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsStore) -> Summary:
     """The summary of the run, with its changes since the result of --compare."""
     summary = summarise(run, samples, store.timings, store.throughput)
-    if inputs.baseline is not None:
-        paired = _paired_changes(inputs, inputs.baseline, summary, samples)
-        summary = replace(
-            summary,
-            changes=changes(inputs.baseline, summary, paired=paired),
-            notices=[*summary.notices, *incomparable(inputs.baseline, summary)],
-        )
-    return summary
+    return summary if inputs.earlier is None else inputs.earlier.with_changes(summary, samples, run.seed)
 
 
 def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: ResultsStore) -> None:
@@ -272,18 +263,6 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
     return SupervisedSystem(setup, config.timeout, log, on_lost, lost, before)
 
 
-def _paired_changes(
-    inputs: Inputs, baseline: Summary, summary: Summary, samples: Sequence[Sample]
-) -> Mapping[tuple[str, str], PairedChange]:
-    """The changes of the metric over the utterances of both results, where the earlier one's folder has its samples."""
-    assert inputs.config.compare is not None
-    results = ResultsFolder(inputs.config.compare)
-    if not results.has(SAMPLES) or baseline.metric != summary.metric:
-        return {}
-    profile_name, seed = summary.profiles[0].name, inputs.config.seed
-    return paired_changes(results.read_samples(), samples, profile_name, seed=seed, metric=summary.metric)
-
-
 def _failure_sentence(system: SystemRun) -> str:
     name, failure = system.facts.name, str(system.failure)
     return failure if failure.startswith(f"{name}: ") else f"{name}: {failure}"
@@ -291,7 +270,7 @@ def _failure_sentence(system: SystemRun) -> str:
 
 def _regressions(inputs: Inputs, summary: Summary) -> list[str]:
     """What --fail_on_regression fails for: what got worse, and error rates that could not be tested for it."""
-    assert inputs.baseline is not None
+    assert inputs.earlier is not None
     worse = [change for change in summary.changes if change.significant and change.kind == "worse"]
-    found = [f"worse than {inputs.config.compare}: {change.sentence}" for change in worse]
-    return found + untested_rates(inputs.baseline, summary, summary.changes)
+    found = [f"worse than {inputs.earlier.folder}: {change.sentence}" for change in worse]
+    return found + untested_rates(inputs.earlier.summary, summary, summary.changes)

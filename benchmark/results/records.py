@@ -146,9 +146,9 @@ class Run:
     """The content of run.json: what was measured, under which settings, on which machine.
 
     corpus: as it was referred to. profiles: names of text profiles; the first one decides. seed: of the bootstrap too.
-    keywords: as --keywords has them. baseline_system: of --baseline_system. whole_corpus: how many utterances the
-    corpus has, where --limit leaves some of them out. code: the git commit of this project, with "modified" where files
-    differ from it; None where it is no checkout.
+    keywords: as --keywords has them. baseline_system: of --baseline_system. compare: the folder of --compare.
+    whole_corpus: how many utterances the corpus has, where --limit leaves some of them out. code: the git commit of
+    this project, with "modified" where files differ from it; None where it is no checkout.
     """
 
     created: str  # ISO 8601, UTC
@@ -164,5 +164,6 @@ class Run:
     schema: int = SCHEMA
     keywords: list[str] = field(default_factory=list)
     baseline_system: str | None = None
+    compare: str | None = None
     whole_corpus: int | None = None
     code: str | None = None

@@ -185,6 +185,7 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
         systems=_measured_before(run.systems, before.systems),
         keywords=run.keywords,
         baseline_system=run.baseline_system,
+        compare=run.compare,
     )
     write_run(folder / RUN, resumed)
     return resumed

@@ -26,13 +26,18 @@ from benchmark.results import (
     StageSeconds,
     Summary,
     SystemFacts,
+    SystemRun,
     SystemSummary,
+    read_run,
     read_summary,
     write_run,
     write_samples,
     write_summary,
 )
+from benchmark.scoring import earlier as earlier_results
+from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as scoring_command
+from benchmark.scoring.earlier import EarlierResult
 from preprocessing.errors import InputError, UsageError
 from tests.benchmark.odd_systems import corpus
 
@@ -57,7 +62,7 @@ def test_only_a_significant_regression_fails(
         asked.append((old, new))
         return [change(kind, significant)]
 
-    monkeypatch.setattr(session, "changes", changes)
+    monkeypatch.setattr(earlier_results, "changes", changes)
     monkeypatch.setattr(session, "measure", lambda *_: (measured(), [object()]))
     monkeypatch.setattr(session, "summarise", lambda *_: now)
     monkeypatch.setattr(session, "write_reports", lambda *_: None)
@@ -81,7 +86,7 @@ def test_only_a_significant_regression_fails(
 
 
 def measured() -> Any:
-    return SimpleNamespace(systems=[])
+    return SimpleNamespace(systems=[], seed=0)
 
 
 def summary_at(folder: Path | None) -> Summary:
@@ -144,17 +149,94 @@ def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -
             for text in texts
         ]
 
-    config = BenchmarkConfig(models="a=tests.benchmark.odd_systems:One", compare=tmp_path / "old")
-    inputs: Any = SimpleNamespace(config=config)
-    assert session._paired_changes(inputs, earlier, earlier, samples(str)) == {}  # there are none of the earlier one
+    result = EarlierResult(tmp_path / "old", earlier)
+    assert result.paired(earlier, samples(str), 0) == {}  # there are none of the earlier one
     write_samples(tmp_path / "old" / "samples.jsonl", samples(lambda text: text[2:]))
-    ((key, change),) = session._paired_changes(inputs, earlier, earlier, samples(str)).items()
+    ((key, change),) = result.paired(earlier, samples(str), 0).items()
     assert key == ("a", "clean") and change.difference.value == pytest.approx(-0.1) and change.utterances == 40
     by_characters = replace(earlier, metric="cer")
-    ((_, change),) = session._paired_changes(inputs, by_characters, by_characters, samples(str)).items()
+    ((_, change),) = replace(result, summary=by_characters).paired(by_characters, samples(str), 0).items()
     lengths = [len("".join(text.split())) for text in texts]
     assert change.difference.value == pytest.approx(-len(texts) / sum(lengths))
-    assert session._paired_changes(inputs, earlier, by_characters, samples(str)) == {}
+    assert result.paired(by_characters, samples(str), 0) == {}
+
+
+def finished(folder: Path, wrong: int, name: str = "a") -> None:
+    """A finished run of one system that gets the first of ten words wrong in some of 40 utterances."""
+    texts = [f"a b c d e f g h i {number}" for number in range(40)]
+    samples = [
+        Sample(name, text, text, f"x {text[2:]}" if number < wrong else text, 1.0, StageSeconds(0.0, 0.0, 0.1, 0.0))
+        for number, text in enumerate(texts)
+    ]
+    run = Run("2026", "x", {}, "c", [], ["basic"], 0, [], {}, [SystemRun(SystemFacts(name, "f", "c", 1))])
+    folder.mkdir()
+    write_run(folder / "run.json", run)
+    write_samples(folder / "samples.jsonl", samples)
+    write_summary(folder / "summary.json", summarise(run, samples, [], []))
+
+
+def test_two_finished_results_are_compared_without_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And scoring again keeps the changes while the earlier folder is there."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    finished(old, wrong=30)
+    finished(new, wrong=5)
+    monkeypatch.chdir(tmp_path)
+    scoring_command(["new", "--compare", "old"])
+    sentence = "Since the earlier result: a: WER, clean, of the 40 utterances of both, was 7.50%, is 1.25%;"
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    [changed] = read_summary(new / "summary.json").changes
+    assert (changed.kind, changed.significant) == ("better", True)
+    assert "Changes since the earlier result" in (new / "summary.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("benchmark.report.write_reports", lambda *_: None)
+    monkeypatch.chdir(new)  # what is recorded does not depend on the working directory
+    scoring_command([str(new), "--seed", "5"])
+    [again] = read_summary(new / "summary.json").changes
+    assert (again.kind, again.before, again.now) == ("better", changed.before, changed.now)
+    scoring_command([str(new), "--profiles", "verbatim"])
+    other_profile = read_summary(new / "summary.json")
+    assert not other_profile.changes
+    assert any("Error rates are not compared with the earlier result" in one for one in other_profile.notices)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_changes_that_scoring_must_leave_out_are_said_with_what_brings_them_back(
+    recorded: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocessing.cli.notes._noted", set())
+    monkeypatch.setattr("benchmark.report.write_reports", lambda *_: None)
+    old, new = tmp_path / "old", tmp_path / "new"
+    finished(old, wrong=30)
+    finished(new, wrong=5)
+    scoring_command([str(new), "--compare", str(old)])
+    old.rename(tmp_path / "moved")
+    if not recorded:  # by an earlier version
+        write_run(new / "run.json", replace(read_run(new / "run.json"), compare=None))
+    capsys.readouterr()
+    scoring_command([str(new)])
+    note = capsys.readouterr().err
+    since = f"the changes since {old if recorded else 'an earlier result'} are left out: "
+    why = f"{old / 'summary.json'} is missing" if recorded else "the run does not name it"
+    assert since + why in note and "--compare FOLDER, of an earlier result, brings them back" in note
+    assert not read_summary(new / "summary.json").changes
+    scoring_command([str(new), "--compare", str(tmp_path / "moved")])
+    assert read_summary(new / "summary.json").changes
+
+
+def test_scoring_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
+    finished(tmp_path / "old", wrong=3, name="former")
+    finished(tmp_path / "new", wrong=3)
+    (tmp_path / "empty").mkdir()
+    before = read_summary(tmp_path / "new" / "summary.json")
+    for folder, said in (
+        ("old", r"old holds former and .*new holds a; expected a system of the same name in both"),
+        ("new", r"--compare and the results are both .*new; expected two folders"),
+        ("empty", r"^--compare: .*summary.json is missing; expected a folder that benchmark/run.py wrote"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            scoring_command([str(tmp_path / "new"), "--compare", str(tmp_path / folder)])
+    assert read_summary(tmp_path / "new" / "summary.json") == before
 
 
 def test_a_result_is_not_compared_with_what_replaces_it(tmp_path: Path) -> None:
@@ -177,9 +259,11 @@ def test_batches_are_as_large_as_the_earlier_ones_unless_they_are_given(tmp_path
     baseline = replace(summary_at(None), systems=systems)
     specs = [SimpleNamespace(name=name) for name in "abcd"]
 
-    def fixed(batch_seconds: float | None, machine: dict[str, str], baseline: Summary | None = baseline) -> Any:
+    result = SimpleNamespace(summary=baseline)
+
+    def fixed(batch_seconds: float | None, machine: dict[str, str], earlier: Any = result) -> Any:
         config = BenchmarkConfig(batch_seconds=batch_seconds)
-        return session._fixed_batch_seconds(SimpleNamespace(config=config, baseline=baseline, specs=specs), machine)
+        return session._fixed_batch_seconds(SimpleNamespace(config=config, earlier=earlier, specs=specs), machine)
 
     assert fixed(None, {}) == {"a": 80.0, "b": None}
     assert fixed(None, {"device": "H200"}) == fixed(None, {}, None) == {}
