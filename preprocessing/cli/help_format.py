@@ -6,7 +6,7 @@ choices already shows, and defaults of null, which the documentation explains, a
 
 import re
 from argparse import SUPPRESS, Action
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -20,8 +20,22 @@ BUILT_IN = {  # options that jsonargparse and argparse describe themselves
 }
 
 
+MOST_IN_USAGE = 15  # options; of more, the usage names the required ones
+
+
+def hide_built_in(actions: Sequence[Action]) -> None:
+    """Leave out of help and usage what jsonargparse adds by itself, which still works: `--model FILE` beside options
+    such as `--model.base`, and `--system_options.help`.
+    """
+    named = {action.dest for action in actions if not action.dest.endswith(".help")}
+    for action in actions:
+        is_group = any(name.startswith(f"{action.dest}.") for name in named)
+        if action.option_strings and (is_group or action.dest.endswith(".help")):
+            action.help = SUPPRESS
+
+
 class HelpFormatter(DefaultHelpFormatter):
-    """jsonargparse's formatter with types and defaults in plain words.
+    """jsonargparse's formatter with types and defaults in plain words, and a usage of few lines.
 
     Paragraphs of a description, which blank lines divide, stay apart; one of indented lines, such as commands to copy,
     stays as it is.
@@ -34,6 +48,13 @@ class HelpFormatter(DefaultHelpFormatter):
             one if all(line.startswith("    ") for line in one.splitlines()) else fill(one, width, indent)
             for one in map(str.rstrip, filter(str.strip, paragraphs))
         )
+
+    def _format_usage(self, usage: str | None, actions: Iterable[Action], *args: Any, **kwargs: Any) -> str:
+        shown = [action for action in actions if action.help != SUPPRESS]
+        if sum(bool(action.option_strings) for action in shown) > MOST_IN_USAGE:
+            shown = [one for one in shown if one.required or not one.option_strings or one.dest == "config"]
+            shown.append(Action(["options"], dest="options", nargs=0))  # in brackets, as one that may be left out
+        return super()._format_usage(usage, shown, *args, **kwargs)
 
     def _get_help_string(self, action: Action) -> str:
         for flag in action.option_strings:

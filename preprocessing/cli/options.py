@@ -70,7 +70,7 @@ def parse_command(
     """
     import jsonargparse
 
-    from preprocessing.cli.help_format import HelpFormatter
+    from preprocessing.cli.help_format import HelpFormatter, hide_built_in
 
     program = program_name(program)
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -86,6 +86,7 @@ def parse_command(
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
     _add_several(parser, config_class, several, positional=positional)
+    hide_built_in(parser._actions)
     words = list(sys.argv[1:] if arguments is None else arguments)
     words = _with_switches([(short or {}).get(word, word) for word in words], option_names(config_class, of_type=bool))
     words = _with_lists(words, lists, several)

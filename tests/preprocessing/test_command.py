@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import pytest
 
+from benchmark.config import BenchmarkConfig
 from finetune.config import TrainConfig
 from preprocessing.cli.options import parse_command
 from preprocessing.errors import UsageError
@@ -280,6 +281,33 @@ def test_a_wrong_value_in_a_list_is_one_sentence(capsys: pytest.CaptureFixture[s
         counted("--help")
     printed = capsys.readouterr().out
     assert "files to read" in printed and "sizes to count" in printed
+
+
+def shown_help(config_class: type, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        parse_command(config_class, program="train", description="", arguments=["--help"])
+    return capsys.readouterr().out
+
+
+def test_the_usage_of_many_options_names_the_required_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    usage = "usage: train [--config CONFIG] --output_dir OUTPUT_DIR [options]\n\n"
+    assert shown_help(TrainConfig, capsys).startswith(usage)
+    with pytest.raises(SystemExit):
+        counted("--help")
+    printed = capsys.readouterr().out
+    assert "[--seed SEED]" in printed and "[options]" not in printed, "few are shown whole"
+
+
+def test_help_shows_no_option_that_the_parser_adds_by_itself(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    of_training, of_benchmark = shown_help(TrainConfig, capsys), shown_help(BenchmarkConfig, capsys)
+    assert "--model.base BASE" in of_training and "--system_options SYSTEM_OPTIONS" in of_benchmark
+    assert "Path to a configuration file" not in of_training and "--system_options.help" not in of_benchmark
+    file = tmp_path / "model.yaml"
+    file.write_text("family: lstm")
+    words = ["--output_dir", "x", "--model", str(file)]
+    assert parse_command(TrainConfig, program="x", description="", arguments=words).model.family == "lstm"
 
 
 def test_options_are_documented_in_sentences() -> None:
