@@ -80,6 +80,23 @@ def ids(page: Any) -> list[str]:
     return list(page.locator("button.row .id").all_inner_texts())
 
 
+@pytest.mark.parametrize("scrolled", [0, 200])
+def test_the_caption_of_a_table_that_scrolls_is_not_in_its_shadow(page: Any, scrolled: int) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    covered = page.locator("[aria-labelledby=table-caption]").evaluate(
+        """(region, scrolled) => {
+             region.scrollLeft = scrolled;
+             const caption = region.querySelector('caption > span'), at = caption.getBoundingClientRect();
+             const [own, paper] = [caption, document.body].map(one => getComputedStyle(one).backgroundColor);
+             const [around, head] = [region, region.querySelector('thead')].map(one => one.getBoundingClientRect());
+             const apart = [at.left - around.left, at.right - around.right, at.bottom - head.top];
+             return [region.scrollLeft, own === paper, ...apart];
+           }""",
+        scrolled,
+    )
+    assert covered[:2] == [scrolled, True] and covered[2:] == pytest.approx([0, 0, 0], abs=1)
+
+
 @pytest.mark.slow
 def test_filters_sorts_and_search_find_what_the_results_hold(page: Any) -> None:
     _, samples, _ = full_run(90, n_noisy=10)
