@@ -5,23 +5,29 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.data.corpora import MAIN
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import LoadedBatch, collate
 from finetune.models import build
 from finetune.models.base import Batch, Example, TrainableRecogniser, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Module
+from finetune.training.setup import set_up
 from preprocessing import audio
 from preprocessing.augment import Chain, from_config, seeded_generator
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.corpus import open_corpus
 from preprocessing.errors import UsageError
-from tests.conftest import DEMO
+from tests.conftest import DEMO, absolute, write_manifest
+from tests.finetune.runs import TINY
 
 CHANGES = [{"name": "speed", "factors": [0.9, 1.1]}, {"name": "noise", "colour": "pink", "snr_db": [5, 15]}]
 
@@ -72,6 +78,11 @@ def test_an_utterance_that_is_repeated_in_an_epoch_sounds_different_each_time() 
     assert first.shape != second.shape or not torch.equal(first, second)
 
 
+def test_another_seed_is_another_order() -> None:
+    first, second = (list(islice(replace(examples(), seed=seed).batches(4.0, start=0), 40)) for seed in (3, 4))
+    assert first != second
+
+
 def test_validation_is_never_augmented() -> None:
     changed, plain = examples(augment=from_config(CHANGES)), examples()
     assert torch.equal(example(changed[ExampleKey(0)]).inputs, example(plain[ExampleKey(0)]).inputs)
@@ -119,6 +130,20 @@ def test_noise_is_removed_from_what_was_augmented() -> None:
     assert not torch.equal(example(noisy[visit]).inputs, expected)
 
 
+def test_a_run_augments_and_repeats_its_training_alone_and_removes_noise_from_all(tmp_path: Path) -> None:
+    corpus = write_manifest(tmp_path / "corpus.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 6))
+    data = DataConfig(
+        [str(corpus)], weights=[2.0], validation_share=0.3, augment=[{"name": "gain", "gain_db": -6.0}], denoise=True
+    )
+    config = TrainConfig(output_dir=tmp_path, model=ModelConfig(scratch=TINY), data=data, seed=7)
+    accelerator: Any = SimpleNamespace(process_index=0, print=lambda _: None)
+    setup = set_up(config, accelerator)
+    train, validation = setup.train, setup.validation[MAIN]
+    assert train.augment is not None and validation.augment is None
+    assert train.denoise is not None and validation.denoise is not None
+    assert (train.seed, train.repeats) == (7, [2.0] * len(train))
+
+
 def ctc(**changes: object) -> Wav2Vec2Module:
     module = recogniser(dropout=0.0, **changes).module
     assert isinstance(module, Wav2Vec2Module)
@@ -139,13 +164,15 @@ def test_latent_masks_hide_frames_and_channels_of_each_utterance() -> None:
     plain = latents(ctc().train(), None)
     module = ctc(mask_time_prob=0.3, mask_feature_prob=0.3, mask_feature_length=8).train()
     masked = latents(module, 1)
-    embedding = module.model.base_model.masked_spec_embed.detach()
+    embedding, channels = module.model.base_model.masked_spec_embed.detach(), set()
     for before, after in zip(plain, masked, strict=True):
         silenced = (after == 0).all(dim=0)
         assert 0.1 < silenced.float().mean() < 0.5
+        channels.add(tuple(silenced.tolist()))
         hidden = (after == embedding.masked_fill(silenced, 0.0)).all(dim=1)
         assert 0.1 < hidden.float().mean() < 0.5
         assert torch.equal(after[~hidden][:, ~silenced], before[~hidden][:, ~silenced])
+    assert len(channels) == len(masked)
     assert torch.equal(masked, latents(module, 1))
     assert not torch.equal(masked, latents(module, 2))
 

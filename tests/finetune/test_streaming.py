@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pytest
+import torch
 from accelerate import Accelerator
 from pyarrow import parquet
 
@@ -19,6 +20,7 @@ from finetune.data.examples import Preparation
 from finetune.data.rejects import Rejects
 from finetune.data.streaming import StreamedExamples, interleave
 from finetune.models.base import Example
+from preprocessing.augment import Chain, from_config
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
@@ -60,9 +62,11 @@ class AsItIs:
         return Example(index, waveform, labels, len(waveform))
 
 
-def streamed(corpus: Path, rejects: list[Reject], **keys: Any) -> StreamedExamples:
+def streamed(
+    corpus: Path, rejects: list[Reject], *, seed: int = 3, augment: Chain | None = None, **keys: Any
+) -> StreamedExamples:
     config = DataConfig(train=[f"hf:{corpus}::train"], streaming=True, shuffle_buffer=20, **keys)
-    prepare = Preparation(AsItIs(), seed=3)  # type: ignore[arg-type]
+    prepare = Preparation(AsItIs(), augment=augment, seed=seed)  # type: ignore[arg-type]
     return StreamedExamples(config, prepare, profile("librispeech"), rejects.append)
 
 
@@ -75,6 +79,7 @@ def test_every_process_deals_the_same_batches_and_any_position_is_found_again(co
     processes = [ids(islice(streamed(corpus, []).batches(12.0, 0), rank, None, 2), 15) for rank in (0, 1)]
     assert [batch for both in zip(*processes, strict=True) for batch in both] == whole
     assert ids(streamed(corpus, []).batches(12.0, 17), 13) == whole[17:]
+    assert ids(streamed(corpus, [], seed=4).batches(12.0, 0), 8) != whole[:8]
     first_epoch = [name for batch in whole for name in batch][:60]
     assert len(set(first_epoch)) == 60
 
@@ -92,6 +97,17 @@ def test_what_is_unusable_is_told_once_and_labels_belong_to_their_audio(corpus: 
     assert ["40" in rejects[0].where, rejects[1].where, len(rejects)] == [True, "mute", 2]
     with pytest.raises(InputError, match="40"):
         list(islice(streamed(corpus, [], strict=True).batches(12.0, 0), 40))
+
+
+def test_each_epoch_of_a_stream_is_augmented_anew(corpus: Path) -> None:
+    plain = streamed(corpus, [])
+    changed = streamed(corpus, [], augment=from_config([{"name": "gain", "gain_db": [-20.0, -10.0]}]))
+    key, heard = next(plain.batches(12.0, 0))[0], []
+    for examples, epoch in ((plain, 0), (changed, 0), (changed, 1)):
+        example = examples[key._replace(epoch=epoch)]
+        assert isinstance(example, Example)
+        heard.append(example.inputs)
+    assert not any(torch.equal(one, other) for one, other in combinations(heard, 2))
 
 
 def test_corpora_take_turns(tmp_path: Path) -> None:

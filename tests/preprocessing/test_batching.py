@@ -37,11 +37,13 @@ def test_weighted_utterances_come_as_often_as_told(durations: list[float], weigh
     assert all(len(batch) * max(durations[i] for i in batch) <= 40.0 for batch in batches.epoch(0))
 
 
-def test_epochs_differ() -> None:
-    batches = DurationBatches([1.0 + 0.01 * i for i in range(100)], max_seconds=20.0)
+def test_epochs_and_seeds_differ() -> None:
+    durations = [1.0 + 0.01 * i for i in range(100)]
+    batches = DurationBatches(durations, max_seconds=20.0)
     assert batches.epoch(0) != batches.epoch(1)
+    assert batches.epoch(0) != DurationBatches(durations, max_seconds=20.0, seed=1).epoch(0)
     assert {frozenset(b) for b in batches.epoch(0)} != {frozenset(b) for b in batches.epoch(1)}
-    sorted_strictly = DurationBatches([1.0 + 0.01 * i for i in range(100)], max_seconds=20.0, bucket_share=0.0).epoch(0)
+    sorted_strictly = DurationBatches(durations, max_seconds=20.0, bucket_share=0.0).epoch(0)
     assert sorted_strictly not in (
         sorted(sorted_strictly),
         sorted(sorted_strictly, reverse=True),
