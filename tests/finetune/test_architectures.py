@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoFeatureExtractor,
     AutoModelForCTC,
@@ -154,6 +154,13 @@ def test_an_architecture_trains_is_measured_and_aligned(
     torch.testing.assert_close(
         load_ctc(str(tmp_path / "saved")).log_probs(waveforms()[0]), saved[0], atol=1e-4, rtol=1e-4
     )
+
+
+def test_batch_norms_keep_the_statistics_of_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what an utterance is heard as depends on its batch."""
+    ours = build(ModelConfig(base=base_of(tmp_path, "conformer", monkeypatch)), [], seed=0)
+    norms = [part for part in ours.module.train().modules() if isinstance(part, nn.BatchNorm1d)]
+    assert norms and not any(norm.training for norm in norms)
 
 
 def test_the_times_of_log_mel_frames() -> None:

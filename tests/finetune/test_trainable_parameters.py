@@ -1,6 +1,7 @@
 """A part trained, a plain model saved: LoRA against peft's own merging, adapters against MMS's rule, checkpointing."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ BASE = str(DEMO / "wav2vec2")
 
 
 def recogniser(base: str = BASE, **changes: object) -> Wav2Vec2Recogniser:
-    built = build(ModelConfig(base=base, dropout=0.0, **changes), [], seed=0)  # type: ignore[arg-type]
+    built = build(ModelConfig(base=base, **{"dropout": 0.0} | changes), [], seed=0)  # type: ignore[arg-type]
     assert isinstance(built, Wav2Vec2Recogniser)
     return built
 
@@ -123,12 +124,24 @@ def test_adapters_only_leaves_the_rest_for_every_language(mms: str, tmp_path: Pa
     assert changed and all("adapter_layer" in name or "lm_head" in name for name in changed)
 
 
-@pytest.mark.parametrize(("alpha", "scale"), [(None, 2.0), (6, 1.5)])
-def test_lora_alpha_over_its_rank_is_the_scale(alpha: int | None, scale: float) -> None:
+def lora_layers(**changes: object) -> dict[str, Any]:
+    """The layers with LoRA by their names."""
     from peft.tuners.lora import LoraLayer
 
-    modules = recogniser(lora_rank=4, lora_alpha=alpha).module.modules()
-    assert {value for part in modules if isinstance(part, LoraLayer) for value in part.scaling.values()} == {scale}
+    return {n: part for n, part in recogniser(**changes).module.named_modules() if isinstance(part, LoraLayer)}
+
+
+@pytest.mark.parametrize(("alpha", "scale"), [(None, 2.0), (6, 1.5)])
+def test_lora_alpha_over_its_rank_is_the_scale(alpha: int | None, scale: float) -> None:
+    layers = lora_layers(lora_rank=4, lora_alpha=alpha)
+    assert {value for layer in layers.values() for value in layer.scaling.values()} == {scale}
+
+
+def test_lora_is_at_each_projection_of_the_attention_and_has_the_dropout() -> None:
+    layers = lora_layers(lora_rank=2, dropout=0.3)
+    assert {name.rpartition(".")[2] for name in layers} == {"q_proj", "k_proj", "v_proj", "out_proj"}
+    dropouts = [dropout for layer in layers.values() for dropout in layer.lora_dropout.values()]
+    assert {getattr(dropout, "p", 0.0) for dropout in dropouts} == {0.3}
 
 
 def test_a_model_without_adapters_is_refused() -> None:

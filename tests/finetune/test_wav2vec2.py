@@ -9,13 +9,14 @@ from transformers import AutoModelForCTC, AutoTokenizer, pipeline
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
 from finetune.models import build
-from finetune.models.base import pad_batch
+from finetune.models.base import Example, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from preprocessing import audio
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO, read_manifest
+from tests.finetune.runs import TINY
 
 BASE = str(DEMO / "wav2vec2")
 
@@ -58,11 +59,30 @@ def test_the_vector_of_masked_frames_is_initialised_where_the_base_lacks_it() ->
     assert 0.0 <= vector.min() < vector.max() <= 1.0
 
 
-def test_the_feature_encoder_stays_frozen_unless_told() -> None:
+def test_the_feature_encoder_of_a_base_stays_frozen_unless_told() -> None:
     frozen = [name for name, p in recogniser().module.named_parameters() if not p.requires_grad]
     encoder = [name for name, _ in recogniser().module.named_parameters() if "feature_extractor" in name]
     assert frozen == encoder
-    assert all(p.requires_grad for p in recogniser(freeze_feature_encoder=False).module.parameters())
+    for changes in ({"freeze_feature_encoder": False}, {"base": None, "scratch": TINY}):
+        assert all(p.requires_grad for p in recogniser(**changes).module.parameters())
+
+
+def test_dropout_is_the_configurations_and_layers_are_never_dropped() -> None:
+    config = recogniser(dropout=0.3, attention_dropout=0.2).module.model.config
+    assert (config.hidden_dropout, config.activation_dropout, config.final_dropout) == (0.3, 0.3, 0.3)
+    assert (config.attention_dropout, config.layerdrop) == (0.2, 0.0)
+
+
+def test_an_evaluation_reads_the_frames_of_each_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of the padding, in its text or in its share of blanks."""
+    ours = recogniser()
+    blank, decode = ours.vocabulary.blank, ours.vocabulary.decode
+    path = torch.tensor([blank, 5, 5, blank, 6, blank, blank, blank])
+    log_probs = torch.nn.functional.one_hot(path, ours.vocabulary.size).float().log_softmax(dim=-1).expand(2, -1, -1)
+    monkeypatch.setattr(ours.module, "log_probs", lambda _: (log_probs, torch.tensor([8, 3])))
+    batch = pad_batch([Example(row, torch.zeros(400), (5,), 400) for row in range(2)])
+    found = [(one.text, one.blank_ratio) for one in ours.evaluate(ours.module, batch).hypotheses]
+    assert found == [(decode([5, 6]), 5 / 8), (decode([5]), 1 / 3)]
 
 
 def test_a_new_vocabulary_gets_a_new_output_layer(tmp_path: Path) -> None:
@@ -93,7 +113,9 @@ def test_an_extended_vocabulary_keeps_what_the_base_knows(tmp_path: Path) -> Non
     base, ours = recogniser(), recogniser(vocabulary="extend")
     n_old = len(base.vocabulary.units)
     assert ours.vocabulary.units == (*base.vocabulary.units, "Ö", "Ü")
-    assert torch.equal(ours.module.model.lm_head.weight[:n_old], base.module.model.lm_head.weight)
+    head, head_of_base = ours.module.model.lm_head, base.module.model.lm_head
+    assert torch.equal(head.weight[:n_old], head_of_base.weight) and torch.equal(head.bias[:n_old], head_of_base.bias)
+    assert head.weight[n_old:].std().item() == pytest.approx(0.02, rel=0.2) and not head.bias[n_old:].any()
     ours.check_labels(["GRÜSSE AUS KÖLN"])
     ours.save(tmp_path, ours.module)
     inputs = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
@@ -121,6 +143,11 @@ def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
 def test_what_cannot_be_trained_on(n_samples: int, text: str, reason: str | None) -> None:
     found = recogniser().rejection_reason(n_samples, text)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_equal_labels_fit_where_a_blank_between_them_does() -> None:
+    ours = recogniser()
+    assert ours.fits(720, (5, 6)) and not ours.fits(720, (5, 5))  # two frames
 
 
 def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
