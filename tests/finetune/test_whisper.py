@@ -126,6 +126,7 @@ def test_the_loss_is_the_sum_over_labels_whatever_the_batch() -> None:
 
 def test_spec_augment_masks_speech_alone_and_in_training_alone() -> None:
     module = recogniser(spec_augment="SS").module
+    assert module.spec_augment is not None and module.spec_augment.fill == "mean"
     batch = pad_batch([recogniser().prepare(index, noise(1.0), ()) for index in (0, 1)])
     seen: list[torch.Tensor] = []
     module.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -304,6 +305,12 @@ def test_the_language_of_the_corpus_is_taken_where_none_is_set() -> None:
 def test_a_language_that_the_model_lacks_is_said(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=f"--model.language .*{said}"):
         recogniser(**changes)
+
+
+def test_an_end_time_takes_a_position_of_the_text() -> None:
+    for share, longest in ((0.0, DIMENSIONS["n_text_ctx"] + 1), (0.5, DIMENSIONS["n_text_ctx"])):
+        ours = recogniser(timestamp_share=share)
+        assert ours.fits(SAMPLE_RATE, (1,) * longest) and not ours.fits(SAMPLE_RATE, (1,) * (longest + 1))
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The whisper-ctc family: openai-whisper's encoder to 1e-4, exact batches, frozen blocks kept on the disk."""
 
+import math
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from finetune.models import build, frozen_features
 from finetune.models.base import Batch, pad_batch
 from finetune.models.frozen_features import FeatureCache
 from finetune.models.whisper_ctc import WhisperCTCRecogniser
+from finetune.models.whisper_ctc_model import ConvBlock
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
 from finetune.training.log import read_log
@@ -96,6 +98,31 @@ def test_thirty_seconds_give_openais_encoder(base: str) -> None:
     features = model.features(waveform[None], torch.tensor([len(waveform)]))
     ours = model.upper(model.lower(features, 0), 0, torch.tensor([1500]))
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_the_head_reads_a_weighted_mean_of_the_normalised_top_blocks(base: str) -> None:
+    ours, outputs = recogniser(base, head={"head": "linear", "mixed_layers": 2}), []
+    model = ours.module.model
+    model.mix.data = torch.tensor([0.3, -0.5])
+    for block in model.encoder.layers:
+        block.register_forward_hook(lambda *called: outputs.append(called[-1]))
+    found = ours.module.hidden(batch_of(ours, (0,)), None)
+    low, top = (model.encoder.layer_norm(output) for output in outputs[-2:])
+    share = math.exp(0.3) / (math.exp(0.3) + math.exp(-0.5))
+    torch.testing.assert_close(found, share * low + (1.0 - share) * top)
+
+
+def test_frozen_blocks_drop_nothing(base: str) -> None:
+    ours, inputs = recogniser(base, trained_layers=1, dropout=0.5), []
+    ours.module.model.encoder.layers[2].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    for _ in range(2):
+        ours.module.train()(batch_of(ours, (0,)), None)
+    assert torch.equal(*inputs)
+
+
+def test_a_convolution_of_the_head_drops_of_what_it_adds() -> None:
+    hidden = torch.randn(2, 7, 8)
+    torch.testing.assert_close(ConvBlock(8, dropout=1.0).train()(hidden, torch.ones(2, 7, 1)), hidden)
 
 
 def test_a_transformers_folder_gives_the_same_model(base: str, tmp_path: Path) -> None:
@@ -195,8 +222,9 @@ def test_the_whole_head_learns_while_it_learns_alone(base: str, head: dict[str, 
 
 def test_layers_are_counted_from_the_top(base: str) -> None:
     ours = recogniser(base)
-    found = [ours.layers_above(f"model.encoder.{part}") for part in ("layers.2.fc1", "layers.0.fc1", "conv1.weight")]
-    assert [ours.layers_above("model.lm_head.weight"), *found] == [0, 1, 3, 4]
+    parts = ("layer_norm.weight", "layers.2.fc1", "layers.0.fc1", "conv1.weight")
+    found = [ours.layers_above(f"model.encoder.{part}") for part in parts]
+    assert [ours.layers_above("model.lm_head.weight"), *found] == [0, 1, 1, 3, 4]
 
 
 def test_lora_is_merged_into_a_plain_model(base: str, tmp_path: Path) -> None:
@@ -283,6 +311,7 @@ def test_a_cache_that_two_processes_fill_stays_within_its_bound_and_says_once_th
 
 def test_masks_hide_features_only_in_training(base: str) -> None:
     ours = recogniser(base, spec_augment="LB")
+    assert ours.module.spec_augment is not None and ours.module.spec_augment.fill == "mean"
     batch = batch_of(ours)
     ours.module.train()
     losses = {round(float(ours.module(batch, torch.Generator().manual_seed(seed))), 3) for seed in range(3)}

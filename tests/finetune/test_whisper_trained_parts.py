@@ -94,6 +94,16 @@ def test_frozen_blocks_learn_nothing_and_their_states_are_kept(base: str, tmp_pa
         assert torch.equal(again.prepare(index, waveform, ()).inputs, cached.prepare(index, waveform, ()).inputs)
 
 
+def test_spec_augment_masks_the_states_of_speech_alone(base: str, tmp_path: Path) -> None:
+    """One for 20 ms, where a log-mel frame is 10 ms."""
+    ours = from_base(base, trained_layers=1, feature_cache=tmp_path, spec_augment="SS")
+    batch = pad_batch([ours.prepare(0, noise(1.0), ())])
+    for seed in range(8):
+        masked = ours.module.train()._masked(batch, torch.Generator().manual_seed(seed))
+        assert not torch.equal(masked[..., :50], batch.inputs[..., :50])
+        assert torch.equal(masked[..., 50:], batch.inputs[..., 50:])
+
+
 def test_options_of_a_cached_state_are_part_of_its_name(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 1.0, [], lambda waveform, times: waveform[None] * times)
     for times in (1, 2, 1, 2):
@@ -105,6 +115,7 @@ def test_lora_is_saved_as_a_plain_model(base: str, tmp_path: Path, trained_layer
     ours = from_base(base, lora_rank=2, trained_layers=trained_layers, dropout=0.0)
     trained = {name for name, weight in ours.module.named_parameters() if weight.requires_grad}
     assert trained and all(".lora_" in name for name in trained)
+    assert {name.partition(".lora_")[0].rpartition(".")[2] for name in trained} == {"query", "key", "value", "out"}
     assert any(".encoder." in name for name in trained) == (trained_layers is None)
     assert any(".cross_attn.query." in name for name in trained)
     with torch.no_grad():
