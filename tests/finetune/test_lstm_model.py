@@ -6,16 +6,18 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torchaudio.compliance import kaldi
 from transformers import AutoModelForCTC
 
 from finetune.models.base import Example, pad_batch
 from finetune.models.lstm import LSTMModule
-from finetune.models.lstm_ctc import BidirectionalLayer, LSTMConfig, LSTMForCTC, mirror_of
+from finetune.models.lstm_ctc import BidirectionalLayer, LSTMConfig, LSTMForCTC, make_extractor, mirror_of
 from finetune.training.precision import lstm_computes_bfloat16_on_cpu
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.features import GlobalNorm
 from tests.conftest import DEMO, read_manifest
+from tests.known_sounds import white
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,6 +49,25 @@ def examples() -> list[Example]:
     lengths = (16_000, 9_001, 23_456, 2_400)
     cut = [waveform[8_000 : 8_000 + n] for waveform, n in zip(waveforms, lengths, strict=True)]
     return [Example(i, w, (5, 6), len(w)) for i, w in enumerate(cut)]
+
+
+def test_a_forget_gate_begins_open() -> None:
+    lstm = model({}).layers[0].forwards
+    gates = lstm.bias_ih_l0.view(4, -1)  # input, forget, cell, output
+    assert gates.unique(dim=1).flatten().tolist() == [0.0, 1.0, 0.0, 0.0] and not lstm.bias_hh_l0.any()
+
+
+def test_dropout_is_before_each_layer_and_the_output() -> None:
+    parts = LSTMForCTC(LSTMConfig(**SMALL | {"dropout": 0.3})).named_modules()
+    dropped = {name: part.p for name, part in parts if isinstance(part, nn.Dropout)}
+    assert dropped == {"layers.0.dropout": 0.3, "layers.1.dropout": 0.3, "dropout": 0.3}
+
+
+def test_kaldis_features_are_those_of_16_bit_integers() -> None:
+    """Its floor of energies lies far above those of quiet speech between -1 and 1."""
+    quiet = audio.quantise(0.01 * white(8_000))
+    found = make_extractor(LSTMConfig(features="mfcc", n_mels=23))(quiet)
+    torch.testing.assert_close(found, kaldi.mfcc(32_768 * quiet[None], dither=0.0).T, atol=1e-3, rtol=0)
 
 
 @kinds

@@ -93,6 +93,7 @@ def test_kaldi_options_are_torchaudios() -> None:
     waveform = noise(8_000)
     band = {"low_freq": 100.0, "high_freq": 7_600.0}
     assert distance(KaldiFbank(40, low_hz=100, high_hz=7_600)(waveform), fbank_oracle(waveform, 40, **band)) < 1e-4
+    assert distance(KaldiMfcc(low_hz=100, high_hz=7_600)(waveform), mfcc_oracle(waveform, **band)) < 1e-4
     as_integers = fbank_oracle(waveform * 32_768)
     assert distance(KaldiFbank(full_scale=32_768.0)(waveform), as_integers) < 1e-4
     as_integers = mfcc_oracle(waveform * 32_768)
