@@ -129,6 +129,18 @@ def test_a_long_recording_that_cannot_be_sought_in_is_decoded_once(
     assert not copy._long and np.array_equal(copy.excerpt(8000, chance()), first)
 
 
+def test_a_long_recording_is_measured_over_all_its_blocks(tmp_path: Path) -> None:
+    """An excerpt that would begin too late is its last one, whole."""
+    recording = 0.1 * white(32 * SAMPLE_RATE)
+    recording[31 * SAMPLE_RATE + 7] = 0.5  # in the second block
+    audio.save(tmp_path / "long.flac", recording)
+    long = LongNoise.measured(tmp_path / "long.flac")
+    assert (long.seconds, long.loudest) == (32.0, 31.0 + 7 / SAMPLE_RATE)
+    assert long.rms == pytest.approx(rms(recording), rel=1e-2)
+    last = audio.load(tmp_path / "long.flac", start=31.0).numpy()
+    assert np.array_equal(long._read(tmp_path / "long.flac", 31.9, SAMPLE_RATE), last)
+
+
 @pytest.mark.parametrize("pause", [0.0, 1e-4])
 def test_a_pause_of_a_long_recording_is_not_amplified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float

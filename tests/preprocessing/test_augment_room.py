@@ -37,3 +37,12 @@ def test_the_direct_path_takes_no_time(tmp_path: Path) -> None:
     heard = heard / heard[1000]
     assert heard[[1000, 1500, 2800]].tolist() == pytest.approx([1.0, -1 / 3, 1 / 6], abs=1e-5)
     assert heard.abs().gt(1e-5).sum() == 3
+
+
+def test_a_response_at_another_rate_is_resampled(tmp_path: Path) -> None:
+    clicks = np.zeros(9_000, dtype=np.float32)
+    clicks[[2_100, 3_600]] = [0.9, 0.45]
+    soundfile.write(tmp_path / "room.wav", clicks, 48_000, subtype="FLOAT")
+    response = read_response(tmp_path / "room.wav")
+    assert int(np.abs(response).argmax()) == 700
+    assert response[1_200] / response[700] == pytest.approx(0.5, rel=1e-3)
