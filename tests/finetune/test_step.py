@@ -233,6 +233,19 @@ def test_an_update_without_a_batch_moves_nothing_and_many_end_the_run(monkeypatc
         update([])
 
 
+def test_the_schedule_goes_on_at_steps_that_move_nothing() -> None:
+    """One without a finite gradient, one without a batch: a run ends at the rate of its last step."""
+    toy, config = Toy(), OptimisationConfig(max_steps=10)
+    optimiser = make_optimiser(toy, config)
+    schedule = make_schedule(optimiser, config)
+    stepper = Stepper(Accelerator(cpu=True), toy, optimiser, schedule, config)
+    good, bad = pad_batch(examples(3)), pad_batch(examples(3))
+    bad.inputs.fill_(math.nan)
+    for batches in ([bad], [], [good]):
+        stepper.step(toy.module, batches, lambda _: torch.Generator())
+    assert schedule.last_epoch == 3
+
+
 def test_out_of_memory_cuts_batches_in_parts_with_the_same_result(capsys: pytest.CaptureFixture[str]) -> None:
     whole, _ = updated([examples(12)])
     parts, _ = updated([examples(12)], fails=3)
