@@ -9,7 +9,7 @@ import yaml
 
 from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances, with_unique_ids
+from finetune.data.corpora import MAIN, RunData, open_corpora, rejection_reason, select_utterances, with_unique_ids
 from finetune.models import build
 from finetune.models.base import OUTSIDE
 from finetune.training.fingerprint import RunFingerprint, fingerprint_of
@@ -50,6 +50,15 @@ def test_the_first_utterances_are_chosen_over_all_corpora_and_in_each_validation
         assert [[one.id for one in found] for found in data.validation.values()] == [ids[1][:4], ids[0][:4]]
     held = chosen(DataConfig([corpora[0]], max_train_samples=10, validation_share=0.2, validation_by="utterance"))
     assert {one.id for one in [*held.train, *held.validation[MAIN]]} == set(ids[0][:10])
+
+
+def test_an_utterance_as_long_as_a_bound_is_within_it() -> None:
+    recogniser = build(ModelConfig(base=str(DEMO / "wav2vec2")), [], seed=0)
+    config, usable = DataConfig(["x"], min_seconds=1.0, max_seconds=2.0), []
+    for seconds in (0.99, 1.0, 2.0, 2.01):
+        utterance = Utterance("u", "a.wav", "GO", seconds)
+        usable.append(rejection_reason(utterance, recogniser, profile("librispeech"), config) is None)
+    assert usable == [False, True, True, False]
 
 
 @pytest.mark.parametrize("silent", ["training", "validation"])

@@ -14,6 +14,7 @@ from finetune.config.families import FAMILIES, OWN_KEYS
 from finetune.data.examples import Examples
 from finetune.training.checkpoint import Progress
 from finetune.training.fingerprint import (
+    DIGESTED_BYTES,
     RunFingerprint,
     check_batches_per_step,
     check_same_run,
@@ -259,6 +260,11 @@ def test_what_does_not_matter_changes_nothing() -> None:
     assert fingerprint(free).digest == fingerprint().digest
 
 
+def test_larger_batches_are_another_run() -> None:
+    data = replace(GOOD.data, max_batch_seconds=GOOD.data.max_batch_seconds + 1)
+    assert fingerprint(replace(GOOD, data=data)).digest != fingerprint().digest
+
+
 def test_the_batches_of_a_step_may_be_shared_by_other_processes() -> None:
     """Two processes of three batches are one of six, or six of one; four batches a step are another run."""
     begun = fingerprint(replace(GOOD, gradient_accumulation_steps=3)).digest
@@ -312,12 +318,14 @@ def test_data_base_and_cache_may_have_moved(tmp_path: Path) -> None:
         data = replace(GOOD.data, train=[f"{place}/train.jsonl"], strict=place == "new")
         return fingerprint(replace(GOOD, model=model, data=data))
 
-    begun, now, other = run_on("old", b"weights"), run_on("new", b"weights"), run_on("other", b"others")
+    middle = bytes(2 * DIGESTED_BYTES)  # of a file whose ends alone are compared
+    begun, now = (run_on(place, b"a" + middle + b"a") for place in ("old", "new"))
+    other, tuned = run_on("other", b"b" + middle + b"a"), run_on("tuned", b"a" + middle + b"b")
     begun.write(tmp_path / "checkpoints")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(begun.config))
     config, progress = replace(GOOD, output_dir=tmp_path), Progress(step=1, batches=1, fingerprint=begun.digest)
     check_same_run(config, progress, now, 1)
-    for changed in (other, fingerprint(replace(GOOD, seed=1)), replace(now, utterances=now.utterances[::-1])):
+    for changed in (other, tuned, fingerprint(replace(GOOD, seed=1)), replace(now, utterances=now.utterances[::-1])):
         with pytest.raises(UsageError, match=r"a run that differs: (model\.base was|seed was|its training utt)"):
             check_same_run(config, progress, changed, 1)
     (tmp_path / "checkpoints" / "base.txt").unlink()  # as of an earlier version
