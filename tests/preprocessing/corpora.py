@@ -154,6 +154,16 @@ def kaldi_tables(folder: Path) -> None:
     (folder / "spk2gender").write_text("19 f\n26 m\n", encoding="utf-8")
 
 
+def stm(folder: Path) -> str:
+    """As TED-LIUM; segments have times, and no ids."""
+    (folder / "stm").mkdir()
+    for one in SPOKEN:
+        write_audio(folder / "wav" / f"{one.id}.wav", one)
+        line = f"{one.id} 1 {one.speaker} 0.0 {one.seconds} <o,f0,{SEX_WORDS[one.sex]}> {one.text}\n"
+        (folder / "stm" / f"{one.id}.stm").write_text(f";; reference\n{line}", encoding="utf-8")
+    return str(folder)
+
+
 def beside(folder: Path) -> str:
     for one in SPOKEN:
         write_audio(folder / f"{one.id}.wav", one)
@@ -209,5 +219,5 @@ def saved(folder: Path) -> str:
 
 WAYS: tuple[Callable[[Path], str], ...] = (
     jsonl, nemo, comma_separated, tab_separated, sniffed, audiofolder_csv, audiofolder_split, audiofolder_jsonl,
-    librispeech, common_voice, kaldi, beside, parquet, parquet_folder, streamed, streamed_audiofolder, saved,
+    librispeech, common_voice, kaldi, stm, beside, parquet, parquet_folder, streamed, streamed_audiofolder, saved,
 )  # fmt: skip

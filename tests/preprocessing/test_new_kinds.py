@@ -25,21 +25,19 @@ def example(page: str, name: str) -> types.ModuleType:
 
 
 def test_a_new_corpus_reader_is_a_file_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stm = example("corpora.md", "STM")
-    monkeypatch.setattr(readers, "READERS", (Reader("STM (NIST)", stm.is_stm, stm.read_stm), *readers.READERS))
-    soundfile.write(tmp_path / "talk1.sph", np.zeros(64_000), 16_000, format="WAV")
-    lines = ["talk1 1 ann 0.50 2.25 <o,f0,female> good morning", "talk1 1", "talk1 1 ann 3 9 <o,f0,female> too late"]
-    (tmp_path / "talk.stm").write_text("\n".join(lines) + "\n")
-    corpus = open_corpus(str(tmp_path / "talk.stm"))
+    arctic = example("corpora.md", "CMU ARCTIC")
+    reader = Reader("CMU ARCTIC (etc/txt.done.data)", arctic.is_arctic, arctic.read_arctic)
+    monkeypatch.setattr(readers, "READERS", (reader, *readers.READERS))
+    for folder in ("etc", "wav"):
+        (tmp_path / folder).mkdir()
+    soundfile.write(tmp_path / "wav" / "arctic_a0001.wav", np.zeros(24_000), 16_000)
+    lines = ['( arctic_a0001 "Good morning." )', "( arctic_a0002 )", '( arctic_a0003 "No audio." )']
+    (tmp_path / "etc" / "txt.done.data").write_text("\n".join(lines) + "\n")
+    corpus = open_corpus(str(tmp_path))
     (utterance,) = corpus.utterances
-    assert (utterance.text, utterance.speaker, utterance.start, utterance.duration) == (
-        "good morning",
-        "ann",
-        0.5,
-        1.75,
-    )
+    assert (utterance.id, utterance.text, utterance.duration) == ("arctic_a0001", "Good morning.", 1.5)
     assert [reject.where.rsplit(":", 1)[1] for reject in corpus.rejects] == ["2", "3"]
-    assert "expected 7 fields" in corpus.rejects[0].reason and "beyond the audio's end" in corpus.rejects[1].reason
+    assert "expected '( name \"text\" )'" in corpus.rejects[0].reason and "arctic_a0003.wav" in corpus.rejects[1].reason
 
 
 def test_a_new_kind_of_unit_is_a_file_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 Every reader but the fallbacks is asked about a reference; one that two of them detect is refused with both names.
 """
 
-from preprocessing.corpus.readers import folders, hugging_face, kaldi, manifest, speech_commands, subtitles, tiers
+from preprocessing.corpus.readers import folders, hugging_face, kaldi, manifest, speech_commands, stm, subtitles, tiers
 from preprocessing.corpus.readers.rows import Reader
 
 __all__ = ["READERS"]
@@ -21,6 +21,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("LJSpeech (wavs and metadata.csv of id|text)", folders.is_ljspeech, folders.read_ljspeech),
     Reader("a Kaldi data folder (wav.scp)", kaldi.is_kaldi, kaldi.read_kaldi),
+    Reader("STM (*.stm, beside its audio or in stm/ beside sph/)", stm.is_stm, stm.read_stm, stm.stm_splits),
     Reader("Common Voice (clips and its tables)", folders.is_common_voice, folders.read_common_voice),
     Reader(
         "a LibriSpeech tree (*.trans.txt)", folders.is_librispeech, folders.read_librispeech,
