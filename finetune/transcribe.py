@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from finetune.transcription.options import LOADING, TranscribeConfig, resolve
 from preprocessing.cli.options import parse_command, run_command
-from preprocessing.errors import InputError, counted
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from finetune.systems.base import LoadOptions, SystemSpec
     from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
+    from finetune.transcription.writers import SegmentSelection
 
 DESCRIPTION = (
     "Transcribe recordings of any length with a fine-tuned or published model, as text, subtitles or word timestamps."
@@ -40,18 +41,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(config: TranscribeConfig) -> None:
     """Transcribe what is not done. Raises UserError; also at the end, where recordings failed."""
     config.check()
-    from finetune.transcription.recordings import find_recordings
+    from finetune.transcription.recordings import check_paths, find_recordings
 
     recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
+    if "manifest" in config.formats():
+        check_paths(recordings)
     from rich.console import Console
 
+    from finetune.transcription.writers import SegmentSelection
     from preprocessing.storage.folder_lock import only_writer
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     spec, options = resolve(config)
     writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
+    selection = SegmentSelection(config.min_confidence)
     with writing:
-        _transcribe(config, spec, options, _results(config, spec, options), recordings, console)
+        results = _results(config, spec, options, selection)
+        _transcribe(config, spec, options, results, recordings, console, selection)
 
 
 def _transcribe(
@@ -61,6 +67,7 @@ def _transcribe(
     results: "Results",
     recordings: "list[Recording]",
     console: "Console",
+    selection: "SegmentSelection",
 ) -> None:
     from finetune.systems.registry import load_system
     from finetune.transcription.notes import language_note
@@ -85,6 +92,13 @@ def _transcribe(
     logging.disable_progress_bar()  # of weights, beside that of the recordings
     keep_threads_to_quota()
     system = load_system(spec, options)
+    needs_words = {"--format ctm": "ctm" in config.formats(), "--min_confidence": config.min_confidence is not None}
+    for option, is_given in needs_words.items():
+        if is_given and not system.has_word_times:
+            raise UsageError(
+                f"{option} needs words with their times, which {spec.name} does not give; expected a model that does: "
+                f"name another, or leave {option} out"
+            )
     if not system.has_word_times and (config.max_line_width is not None or config.highlight_words):
         console.print(f"note: {spec.name} gives no times of words: subtitles are neither wrapped nor highlighted")
     if note := language_note(system, config.language):
@@ -93,6 +107,8 @@ def _transcribe(
         system, remaining, results, console,
         words=config.word_timestamps, device=options.device, language=config.language, denoise=options.denoise,
     )  # fmt: skip
+    if config.min_confidence is not None:
+        console.print(selection.note)
     if failed:
         raise InputError(
             f"{failed:,} of {counted(len(remaining), noun)} could not be transcribed, for the reasons above; "
@@ -100,7 +116,9 @@ def _transcribe(
         )
 
 
-def _results(config: TranscribeConfig, spec: "SystemSpec", options: "LoadOptions") -> "Results":
+def _results(
+    config: TranscribeConfig, spec: "SystemSpec", options: "LoadOptions", selection: "SegmentSelection"
+) -> "Results":
     from finetune.transcription.made_with import made_with
     from finetune.transcription.results import ResultsFolder, StandardOutput
     from finetune.transcription.writers import Subtitles
@@ -108,11 +126,18 @@ def _results(config: TranscribeConfig, spec: "SystemSpec", options: "LoadOptions
     formats = config.formats()
     subtitles = Subtitles(config.max_line_width, config.max_line_count, config.highlight_words)
     if config.output_dir is None:
-        return StandardOutput(formats[0], subtitles)
-    apart = ("recordings", "output_dir", "format", "overwrite", *LOADING)
+        return StandardOutput(formats[0], subtitles, selection=selection)
+    apart = ("recordings", "output_dir", "format", "overwrite", "min_confidence", *LOADING)
     chosen = {name: value for name, value in asdict(config).items() if name not in apart}
+    if config.min_confidence is not None:
+        chosen["min_confidence"] = config.min_confidence
     return ResultsFolder(
-        config.output_dir, formats, made_with(spec, options, chosen), overwrite=config.overwrite, subtitles=subtitles
+        config.output_dir,
+        formats,
+        made_with(spec, options, chosen),
+        overwrite=config.overwrite,
+        subtitles=subtitles,
+        selection=selection,
     )
 
 

@@ -37,7 +37,7 @@ class Word:
 class Segment:
     """A stretch of speech from `start` to `end` seconds. words: None where their times are not known.
 
-    speaker: who speaks, where each speaker has a channel.
+    speaker, channel: who speaks, and in which channel, from 0, where each speaker has one.
     """
 
     start: float
@@ -45,6 +45,12 @@ class Segment:
     text: str
     words: tuple[Word, ...] | None = None
     speaker: str | None = None
+    channel: int | None = None
+
+    @property
+    def confidence(self) -> float | None:
+        """The lowest probability of its words, 0 to 1; None where they have none."""
+        return lowest_probability(self.words or ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ class ByChannel:
 
 
 def merged(transcripts: Mapping[str, Transcript | None]) -> Transcript | None:
-    """One transcript of those of several speakers, its segments by their start, in the language of the first of them
-    that has text; None where one has none.
+    """One transcript of those of several speakers, from channel 0 on, its segments by their start, in the language of
+    the first of them that has text; None where one has none.
 
     >>> yes = Transcript.of_text("yes", 2.0)
     >>> [(one.speaker, one.text) for one in merged({"Ann": yes.shifted(1.0), "Bob": yes}).segments]
@@ -67,8 +67,8 @@ def merged(transcripts: Mapping[str, Transcript | None]) -> Transcript | None:
     if len(found) < len(transcripts):
         return None
     segments = [
-        replace(segment, speaker=name)
-        for name, transcript in zip(transcripts, found, strict=True)
+        replace(segment, speaker=name, channel=channel)
+        for channel, (name, transcript) in enumerate(zip(transcripts, found, strict=True))
         for segment in transcript.segments
     ]
     in_order = tuple(sorted(segments, key=lambda segment: segment.start))

@@ -29,7 +29,8 @@ class TranscribeConfig(SearchOptions):
     recordings: list[str]
     """Audio or video files, folders of them, and - for standard input."""
     format: str = "txt"
-    """Output formats (also -f): txt, json, srt, vtt, tsv, textgrid (for Praat), several separated by commas, or all."""
+    """Output formats (also -f): txt, json, srt, vtt, tsv, textgrid (for Praat), all (these six), ctm (NIST's, for
+    sclite), manifest (segments to correct or train on, in JSON Lines), or several separated by commas."""
     output_dir: Path | None = None
     """Folder for one file per recording and format (also -o); an interrupted run resumes there. Default: standard
     output."""
@@ -55,6 +56,9 @@ class TranscribeConfig(SearchOptions):
     """Lines per subtitle; needs max_line_width."""
     highlight_words: bool = False
     """Underline each word of srt and vtt while it is spoken."""
+    min_confidence: float | None = None
+    """Leave segments with a lower confidence, 0 to 1, out of the manifest; a segment has that of its least certain
+    word. Default: all segments."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the model runs on; auto takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -96,6 +100,7 @@ class TranscribeConfig(SearchOptions):
                 )
             if not self.word_timestamps:
                 raise UsageError(f"--{flag} needs the times of words; expected them: leave --word_timestamps false out")
+        self._check_ctm_and_manifest(formats)
         if self.speakers and (self.channel is not None or self.max_line_count is not None):
             other = "channel" if self.channel is not None else "max_line_count"
             reason = "one channel alone" if other == "channel" else "subtitles of several segments, and speakers,"
@@ -113,6 +118,26 @@ class TranscribeConfig(SearchOptions):
                 raise UsageError(f"--{flag} has no effect alone; expected --{needed} with it: add it")
         if self.lm is not None and not self.lm.exists():
             raise UsageError(f"--lm {self.lm}: no such file or folder; expected a language model: check the name")
+
+    def _check_ctm_and_manifest(self, formats: tuple[str, ...]) -> None:
+        if not self.word_timestamps and "ctm" in formats:
+            raise UsageError("--format ctm needs the times of words; expected them: leave --word_timestamps false out")
+        if "manifest" in formats and "-" in self.recordings:
+            raise UsageError(
+                "--format manifest names audio files, and - is standard input; expected files: save it in one first"
+            )
+        if self.min_confidence is None:
+            return
+        if not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"--min_confidence is {self.min_confidence:g}; expected a probability, 0 to 1: correct it")
+        if "manifest" not in formats:
+            raise UsageError(
+                f"--min_confidence with --format {self.format}, which is of all segments; expected manifest: add it"
+            )
+        if not self.word_timestamps:
+            raise UsageError(
+                "--min_confidence needs the probabilities of words; expected them: leave --word_timestamps false out"
+            )
 
 
 def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:

@@ -83,6 +83,17 @@ def check_names(recordings: Sequence[Recording]) -> None:
             )
 
 
+def check_paths(recordings: Sequence[Recording]) -> None:
+    """Raises UsageError where the path of a recording is not UTF-8, as that of a manifest is."""
+    for recording in recordings:
+        try:
+            str(recording.source).encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{recording.shown}: the path is not UTF-8; expected one that a manifest can name: rename it"
+            ) from None
+
+
 def pieces(
     source: "AudioSource", longest_seconds: float, channel: int | None = None, ends: Sequence[float] = ()
 ) -> "Iterator[tuple[float, Tensor]]":

@@ -18,7 +18,16 @@ from typing import IO, Protocol
 from finetune.systems.transcript import Transcript
 from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording, check_names
-from finetune.transcription.writers import SUFFIXES, Subtitles, rendered
+from finetune.transcription.writers import (
+    CTM,
+    OF_SEVERAL,
+    READ_ALONE,
+    SUFFIXES,
+    SegmentSelection,
+    Subtitles,
+    ctm_name,
+    rendered,
+)
 from preprocessing.errors import UsageError, printable
 from preprocessing.storage.atomic_write import json_line, write_text_atomically
 
@@ -55,14 +64,21 @@ class ResultsFolder:
     """A folder with a file of each format for each recording, complete or not there at all."""
 
     def __init__(
-        self, folder: Path, formats: Sequence[str], made_with: str, *, overwrite: bool, subtitles: Subtitles
+        self,
+        folder: Path,
+        formats: Sequence[str],
+        made_with: str,
+        *,
+        overwrite: bool,
+        subtitles: Subtitles,
+        selection: SegmentSelection | None = None,
     ) -> None:
-        """made_with: the model and the options that decide the text, in one string.
+        """made_with: the model and the options that decide the text, in one string. selection: of manifests.
 
         Raises UsageError where the folder cannot be made, or written to.
         """
         self._folder, self._formats, self._made_with, self._overwrite = folder, tuple(formats), made_with, overwrite
-        self._subtitles = subtitles
+        self._subtitles, self._selection = subtitles, selection
         self._kept: dict[str, list[KeptPieces]] = {}  # by name: of each channel where they are apart
         self._log = folder / LOG
         try:
@@ -104,7 +120,8 @@ class ResultsFolder:
             self._append(recording, done=False)
             for name, path in self._paths(recording).items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_text_atomically(path, rendered(transcript, name, seconds, self._subtitles))
+                content = rendered(transcript, name, seconds, self._subtitles, recording, self._selection)
+                write_text_atomically(path, content)
             self._append(recording, done=True)
             for pieces in self._kept.pop(recording.name, ()):
                 pieces.remove()
@@ -151,7 +168,7 @@ class ResultsFolder:
                 values = json.loads(line)
                 name, made_of = str(values["name"]), values["made_of"]
                 before = found.get(name)
-                formats = frozenset(values.get("formats", SUFFIXES))  # which older versions did not write
+                formats = frozenset(values.get("formats", READ_ALONE))  # which older versions did not write
                 if before is not None and before.made_of == made_of:
                     formats |= before.formats
                 found[name] = Logged(made_of, bool(values["done"]), formats)
@@ -168,11 +185,17 @@ class ResultsFolder:
 
 class StandardOutput:
     """Transcripts in the order of the recordings: one as its file would be; of several, txt is a line for each, after
-    its name, and json is JSON Lines with the name as `audio`.
+    its name, json is JSON Lines with the name as `audio`, and formats OF_SEVERAL follow one another.
     """
 
-    def __init__(self, format_name: str, subtitles: Subtitles, file: IO[str] | None = None) -> None:
-        self._format, self._subtitles = format_name, subtitles
+    def __init__(
+        self,
+        format_name: str,
+        subtitles: Subtitles,
+        file: IO[str] | None = None,
+        selection: SegmentSelection | None = None,
+    ) -> None:
+        self._format, self._subtitles, self._selection = format_name, subtitles, selection
         self._file = sys.stdout if file is None else file
         self._count = 0
         self._next = 0
@@ -181,11 +204,20 @@ class StandardOutput:
     def pending(self, recordings: Sequence[Recording]) -> list[Recording]:
         """See `Results.pending`: all of them."""
         self._count = len(recordings)
-        if self._count > 1 and self._format not in ("txt", "json"):
+        if self._count > 1 and self._format not in ("txt", "json", *OF_SEVERAL):
             raise UsageError(
-                f"--format {self._format} of {self._count:,} recordings cannot share standard output; expected txt or "
-                "json there: name a folder with --output_dir"
+                f"--format {self._format} of {self._count:,} recordings cannot share standard output; expected txt, "
+                f"json, {' or '.join(OF_SEVERAL)} there: name a folder with --output_dir"
             )
+        if self._format == CTM:
+            seen: dict[str, Recording] = {}
+            for recording in recordings:
+                other = seen.setdefault(ctm_name(recording), recording)
+                if other is not recording:
+                    raise UsageError(
+                        f"--format ctm calls {other.shown} and {recording.shown} {ctm_name(recording)}; expected "
+                        "different names, by which sclite knows recordings: rename one, or leave it out"
+                    )
         return list(recordings)
 
     def write(self, place: int, recording: Recording, transcript: Transcript | None, seconds: float) -> None:
@@ -207,8 +239,8 @@ class StandardOutput:
         return None
 
     def _rendered(self, recording: Recording, transcript: Transcript, seconds: float) -> str:
-        if self._count == 1:
-            return rendered(transcript, self._format, seconds, self._subtitles)
+        if self._count == 1 or self._format in OF_SEVERAL:
+            return rendered(transcript, self._format, seconds, self._subtitles, recording, self._selection)
         named = recording.shown.encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8
         if self._format == "txt":
             on_one_line = printable(named).replace("\n", "␊")
