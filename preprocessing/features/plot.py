@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from preprocessing.audio import SAMPLE_RATE
@@ -43,7 +44,8 @@ def draw_waveform(axes: Axes, waveform: Tensor, start: float = 0.0, palette: Pal
 
 
 def draw_log_mel(axes: Axes, decibels: Tensor, start: float = 0.0) -> AxesImage:
-    """Draw [bins, frames] of decibels below the peak with an axis in hertz; NaN is drawn as masked. Returns the image.
+    """Draw [bins, frames] of decibels below the peak with an axis in hertz; NaN is drawn as masked. What
+    follows the last frame stays blank. Returns the image.
 
     start: seconds on the time axis at which the waveform begins; frames are those of LogMel.
     """
@@ -54,7 +56,8 @@ def draw_log_mel(axes: Axes, decibels: Tensor, start: float = 0.0) -> AxesImage:
         decibels.numpy(), origin="lower", aspect="auto", interpolation="nearest", cmap=colours,
         vmin=-10.0 * DYNAMIC_RANGE, vmax=0.0, extent=(left, left + n_frames * FRAME_SECONDS, -0.5, n_bins - 0.5),
     )  # fmt: skip
-    axes.set_facecolor(colours(0.0))
+    silence = Rectangle((left, -1.0), n_frames * FRAME_SECONDS, n_bins + 1.0, facecolor=colours(0.0), zorder=-1)
+    axes.add_patch(silence)  # below and above the centres of the outer filters
     axes.set_ylim(mel_position(0.0, n_bins), mel_position(SAMPLE_RATE / 2, n_bins))
     axes.set_yticks([mel_position(frequency, n_bins) for frequency in TICKS_HZ], TICKS_HZ.values())
     axes.set_ylabel("hertz")

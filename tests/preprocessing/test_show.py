@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
@@ -65,6 +66,27 @@ def test_a_click_is_at_its_second_in_every_panel() -> None:
     values, _, times = image(panel(figure, "Mel-frequency"))
     assert abs(times[values[0] > values[0].max() - 0.5].mean() - seconds) <= 0.01
     assert all(axes.get_xlim() == (START, START + 2.0) for axes in figure.axes if axes.get_title(loc="left"))
+
+
+def test_what_no_frame_covers_is_blank_and_not_silent() -> None:
+    """As after the last frame of 0.298 s, and before the first of Kaldi's."""
+    figure = drawn(tone(440.0, seconds=0.298))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    for title in ("Log-mel", "Mel-frequency", "LB"):
+        axes = panel(figure, title)
+        (shown,) = [child for child in axes.get_children() if isinstance(child, AxesImage)]
+        end = shown.get_extent()[1]
+        assert end < START + 0.298 - 0.004
+        x, y = axes.transData.transform(((end + START + 0.298) / 2, np.mean(axes.get_ylim())))
+        assert pixels[round(pixels.shape[0] - y), round(x)].min() > 240, title
+        low = axes.transData.transform((START + 0.1, axes.get_ylim()[0] + 0.2))
+        if title == "Log-mel":
+            box = axes.get_window_extent()
+            shown_pixels = pixels[round(pixels.shape[0] - box.y1) : round(pixels.shape[0] - box.y0)]
+            assert len(np.unique(shown_pixels.reshape(-1, 3), axis=0)) > 50, "the frames cover what is drawn below"
+            assert pixels[round(pixels.shape[0] - low[1]), round(low[0])].max() < 60, "below the lowest filter's centre"
 
 
 def test_the_four_policies_hide_and_tell() -> None:
