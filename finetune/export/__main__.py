@@ -28,8 +28,9 @@ class ExportConfig:
 
     format: Literal["ctranslate2", "onnx", "openai", "openvino", "transformers"] = "transformers"
     """ctranslate2: a folder for faster-whisper (whisper). onnx: a folder with one graph from waveforms to logits, for
-    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openai: a .pt file for whisper.load_model (whisper). openvino: the same
-    for OpenVINO, which is faster. transformers: a folder for from_pretrained (every family)."""
+    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openvino: the same graph for OpenVINO, which is the faster one on
+    processors with AMX; on those with AVX2 alone, onnx in int8 is. openai: a .pt file for whisper.load_model (whisper).
+    transformers: a folder for from_pretrained (every family)."""
 
     quantise: Literal["float32", "float16", "int8"] | None = None
     """Data type of the stored weights (ctranslate2, onnx, openvino); int8 is the smallest, and the fastest on a CPU.
