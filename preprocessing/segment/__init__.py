@@ -1,4 +1,4 @@
-"""Segmentation: one duration for all, overlapping chunks and their joining, pieces of a recording as files.
+"""Segmentation: one duration for all, overlapping chunks and their joining, segments of a recording as files.
 
 `preprocessing.segment.voice_activity` finds speech and pauses, `python -m preprocessing.segment FILE OUT_FOLDER` is the
 command. This package imports no torch, so that the command's --help does not wait for it.

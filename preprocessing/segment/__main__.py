@@ -1,4 +1,4 @@
-"""`python -m preprocessing.segment FILE OUT_FOLDER`: a recording cut into FLAC pieces with a manifest.
+"""`python -m preprocessing.segment FILE OUT_FOLDER`: a recording cut into FLAC segments with a manifest.
 
 Thin: options in, audio loaded and cut, the folder written complete or not at all by `preprocessing.segment.pieces`.
 """
