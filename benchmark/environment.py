@@ -21,10 +21,10 @@ from benchmark.results.store import FINGERPRINT_KIND, SampleKey
 from finetune.systems.base import SystemSpec
 from preprocessing.cli.cores import THREADS_VARIABLE, default_threads, describe_cores, has_quota, usable_cores
 from preprocessing.corpus import Utterance
+from preprocessing.storage.file_identity import common_folder, sampled
 
 GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
 NOT_MEASURING = ("output_dir", "overwrite", "fail_on_regression")  # flags that change no measurement
-SAMPLED_BYTES = 4096  # of each audio file, for the fingerprint of a corpus
 GIT_SECONDS = 20.0
 Element = TypeVar("Element")
 
@@ -186,32 +186,18 @@ def corpus_fingerprint(utterances: Sequence[Utterance]) -> str:
     """
     digest = hashlib.sha256()
     paths = {os.fspath(one.audio) for one in utterances if not isinstance(one.audio, bytes)}
-    try:
-        folder = os.path.commonpath([Path(path).parent for path in paths]) if paths else ""
-    except ValueError:  # absolute paths among others
-        folder = ""
-    sampled = lru_cache(maxsize=1)(_sampled)  # parts of one file follow each other; of all files it were much memory
+    folder = common_folder(paths)
+    sample = lru_cache(maxsize=1)(sampled)  # parts of one file follow each other; of all files it were much memory
     for one in utterances:
         audio: int | tuple[str, int, bytes]
         if isinstance(one.audio, bytes):
             audio = len(one.audio)
         else:
             path = os.fspath(one.audio)
-            audio = (os.path.relpath(path, folder) if folder else path, *sampled(path))
+            audio = (os.path.relpath(path, folder), *sample(path))
         described = (one.speaker, one.sex, one.language, one.domain, one.segments, one.words, one.channel, one.columns)
         digest.update(repr((one.id, audio, one.text, one.duration, one.start, one.stop, *described)).encode())
     return f"{FINGERPRINT_KIND}{digest.hexdigest()[:12]}"
-
-
-def _sampled(path: str) -> tuple[int, bytes]:
-    """The size of a file and a part of it from its middle, which is quick to read; (0, b"") where there is none."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(size // 2)
-            return size, file.read(SAMPLED_BYTES)
-    except OSError:
-        return 0, b""
 
 
 def code_version() -> str | None:
