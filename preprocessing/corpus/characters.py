@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from preprocessing.text.steps import ANNOTATION
 
@@ -37,10 +37,9 @@ def mixed_words(text: str) -> list[str]:
     return found
 
 
-def count_characters(texts: Iterable[str]) -> Counter[str]:
-    """In how many texts each character occurs, white space left out, the most frequent first."""
-    counts = Counter(character for text in texts for character in set(text) if not character.isspace())
-    return Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+def characters_in(text: str) -> set[str]:
+    """The different characters of a text, white space left out."""
+    return {character for character in set(text) if not character.isspace()}
 
 
 def described_character(character: str) -> str:

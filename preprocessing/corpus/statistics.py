@@ -3,18 +3,19 @@
 import functools
 import math
 import os
+from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.corpus.characters import annotations, count_characters, described_character, mixed_words
+from preprocessing.corpus.characters import annotations, characters_in, described_character, mixed_words
 from preprocessing.corpus.levels import CLIP_SAMPLES, AudioLevels
-from preprocessing.corpus.utterance import Corpus, Utterance
+from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 from preprocessing.errors import counted
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import Profile
@@ -123,24 +124,175 @@ def summarise(corpus: Corpus, profile: Profile, levels: Sequence[AudioLevels | s
 
     levels: of each utterance in order, as `measure_corpus` gives them; None leaves the audio out.
     """
-    utterances = corpus.utterances
-    minutes = {name: 60.0 * hours for name, hours in _hours(utterances, lambda u: u.speaker).items()}
-    named = [value for name, value in minutes.items() if name != UNNAMED]
-    texts = [profile(utterance.text) for utterance in utterances]
-    return Statistics(
-        reference=corpus.reference,
-        utterances=len(utterances),
-        hours=corpus.seconds / 3600,
-        set_aside=tuple(Finding(reject.where, reject.reason) for reject in corpus.rejects),
-        duration_seconds=percentiles(utterance.duration for utterance in utterances),
-        minutes_by_speaker=minutes,
-        gini=gini(named),
-        hours_by_sex=_hours(utterances, lambda u: u.sex),
-        hours_by_language=_hours(utterances, lambda u: u.language),
-        hours_by_domain=_hours(utterances, lambda u: u.domain),
-        text=_text_statistics(utterances, texts, profile),
-        sound=None if levels is None else _audio_statistics(utterances, texts, levels),
-    )
+    running = RunningStatistics(profile, audio=levels is not None)
+    measured = [None] * len(corpus.utterances) if levels is None else levels
+    for utterance, own in zip(corpus.utterances, measured, strict=True):
+        running.add(utterance, own)
+    return running.statistics(corpus.reference, corpus.rejects)
+
+
+class RunningStatistics:
+    """Statistics of utterances that are given one after another, of which neither they nor their levels are kept."""
+
+    def __init__(self, profile: Profile, *, audio: bool) -> None:
+        """profile: of the texts. audio: whether levels are given."""
+        self._profile = profile
+        self._ids: list[str] = []
+        self._durations = array("d")
+        self._seconds: dict[str, Counter[str]] = {name: Counter() for name in ("speaker", "sex", "language", "domain")}
+        self._texts = _RunningTexts(profile)
+        self._audio = _RunningAudio() if audio else None
+
+    def add(self, utterance: Utterance, levels: AudioLevels | str | None) -> None:
+        """Count an utterance. levels: of its audio, or the reason why it cannot be decoded; None without audio."""
+        text = self._profile(utterance.text)
+        self._durations.append(utterance.duration)
+        for name, seconds in self._seconds.items():
+            seconds[getattr(utterance, name) or UNNAMED] += utterance.duration  # type: ignore[assignment]
+        self._texts.add(len(self._ids), utterance, text)
+        if self._audio is not None:
+            assert levels is not None
+            self._audio.add(utterance, text, levels)
+        self._ids.append(utterance.id)
+
+    def statistics(self, reference: str, rejects: Iterable[Reject]) -> Statistics:
+        """Those of all utterances so far. rejects: of the corpus, which `reference` names."""
+        hours = {
+            name: {key: value / 3600 for key, value in seconds.most_common()} for name, seconds in self._seconds.items()
+        }
+        minutes = {name: 60.0 * value for name, value in hours["speaker"].items()}
+        return Statistics(
+            reference=reference,
+            utterances=len(self._ids),
+            hours=sum(self._durations) / 3600,
+            set_aside=tuple(Finding(reject.where, reject.reason) for reject in rejects),
+            duration_seconds=percentiles(self._durations),
+            minutes_by_speaker=minutes,
+            gini=gini([value for name, value in minutes.items() if name != UNNAMED]),
+            hours_by_sex=hours["sex"],
+            hours_by_language=hours["language"],
+            hours_by_domain=hours["domain"],
+            text=self._texts.statistics(self._ids),
+            sound=None if self._audio is None else self._audio.statistics(self._ids),
+        )
+
+
+class _RunningTexts:
+    """Of a `RunningStatistics`, those of the texts."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._counts: Counter[str] = Counter()
+        self._spoken = array("q")  # numbers of the utterances whose text is not empty
+        self._rates = array("d")  # of these, in characters per second
+        self._characters: Counter[str] = Counter()
+        self._first: dict[str, str] = {}  # by character, the id of the utterance that has it first
+        self._do_not_fit: list[Finding] = []
+        self._annotations: list[Finding] = []
+        self._mixed_alphabets: list[Finding] = []
+
+    def add(self, number: int, utterance: Utterance, text: str) -> None:
+        self._counts[text] += 1
+        if text:
+            self._spoken.append(number)
+            self._rates.append(len(text) / utterance.duration)
+        needed, frames = frames_needed(text), frames_in(utterance.duration)
+        if needed > frames:
+            why = f"{needed} characters with repeats in {frames} frames of 20 ms"
+            self._do_not_fit.append(Finding(utterance.id, why))
+        if marks := annotations(utterance.text, self._profile):
+            self._annotations.append(Finding(utterance.id, " ".join(marks)))
+        if words := mixed_words(text):
+            self._mixed_alphabets.append(Finding(utterance.id, "; ".join(words)))
+        for character in characters_in(text):
+            self._characters[character] += 1
+            self._first.setdefault(character, utterance.id)
+
+    def statistics(self, ids: Sequence[str]) -> TextStatistics:
+        """ids: of the utterances, in order."""
+        characters = dict(sorted(self._characters.items(), key=lambda item: (-item[1], item[0])))
+        return TextStatistics(
+            profile=f"{self._profile.name}.v{self._profile.version}",
+            empty=self._counts[""],
+            distinct=len(self._counts),
+            repeated=tuple((text, count) for text, count in self._counts.most_common(10) if count > 1),
+            characters_per_second=percentiles(self._rates),
+            unlikely_rates=tuple(find_unlikely_rates([ids[number] for number in self._spoken], self._rates)),
+            do_not_fit=tuple(self._do_not_fit),
+            annotations=tuple(self._annotations),
+            mixed_alphabets=tuple(self._mixed_alphabets),
+            characters=characters,
+            rare_characters=tuple(
+                Finding(
+                    self._first[character],
+                    f"{character} in {counted(count, 'text')}: {described_character(character)}",
+                )
+                for character, count in reversed(characters.items())
+                if count < rare_limit(len(ids))
+            ),
+        )
+
+
+class _RunningAudio:
+    """Of a `RunningStatistics`, those of the audio."""
+
+    def __init__(self) -> None:
+        self._failed: list[Finding] = []
+        self._rms, self._peak, self._leading, self._trailing = array("d"), array("d"), array("d"), array("d")
+        self._n_samples = self._n_full_scale = 0
+        self._clipped: list[tuple[int, Finding]] = []  # with the longest clip
+        self._long_silence: list[Finding] = []
+        self._silent: list[str] = []
+        self._wrong_durations: list[Finding] = []
+        self._digests: list[bytes | None] = []  # None where it cannot be decoded
+        self._text_hashes = array("q")
+
+    def add(self, utterance: Utterance, text: str, levels: AudioLevels | str) -> None:
+        self._text_hashes.append(hash(text))
+        if isinstance(levels, str):
+            self._digests.append(None)
+            self._failed.append(Finding(utterance.id, levels))
+            return
+        self._digests.append(levels.digest)
+        self._rms.append(levels.rms_dbfs)
+        self._peak.append(levels.peak_dbfs)
+        self._leading.append(levels.leading_silence_seconds)
+        self._trailing.append(levels.trailing_silence_seconds)
+        self._n_samples += round(levels.seconds * SAMPLE_RATE)
+        self._n_full_scale += levels.full_scale_samples
+        if (run := levels.longest_clip_samples) >= CLIP_SAMPLES:
+            why = f"{levels.full_scale_samples} samples at full scale, {run} in a row"
+            self._clipped.append((run, Finding(utterance.id, why)))
+        before, after = levels.leading_silence_seconds, levels.trailing_silence_seconds
+        if levels.silent:
+            self._silent.append(utterance.id)
+        elif max(before, after) > LONG_SILENCE_SECONDS:
+            self._long_silence.append(Finding(utterance.id, f"{before:.1f} s before, {after:.1f} s after"))
+        if not utterance.has_duration(levels.seconds):
+            why = f"the corpus says {utterance.duration:.2f} s, the audio holds {levels.seconds:.2f} s"
+            self._wrong_durations.append(Finding(utterance.id, why))
+
+    def statistics(self, ids: Sequence[str]) -> AudioStatistics:
+        """ids: of the utterances, in order."""
+        hashes = np.fromiter(map(hash, self._digests), np.int64, len(ids))
+        _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        repeated = np.flatnonzero(counts[places] > 1).tolist()  # a table of all digests would be much memory
+        duplicates = group_by([ids[number] for number in repeated], [self._digests[number] for number in repeated])
+        text_of = {ids[number]: self._text_hashes[number] for number in repeated}
+        return AudioStatistics(
+            failed=tuple(self._failed),
+            rms_dbfs=percentiles(self._rms),
+            peak_dbfs=percentiles(self._peak),
+            full_scale_share=self._n_full_scale / max(self._n_samples, 1),
+            clipped=tuple(finding for _, finding in sorted(self._clipped, key=lambda pair: -pair[0])),
+            leading_silence_seconds=percentiles(self._leading),
+            trailing_silence_seconds=percentiles(self._trailing),
+            long_silence=tuple(self._long_silence),
+            silent=tuple(self._silent),
+            wrong_durations=tuple(self._wrong_durations),
+            duplicates=tuple(duplicates),
+            duplicates_of_other_text=sum(len({text_of[name] for name in group}) > 1 for group in duplicates),
+        )
 
 
 def find_leaks(
@@ -235,102 +387,6 @@ def rare_limit(n_texts: int) -> int:
     (1, 5, 10)
     """
     return min(RARE_TEXTS, math.ceil(RARE_SHARE * n_texts))
-
-
-def _hours(utterances: Iterable[Utterance], name: Callable[[Utterance], str | None]) -> dict[str, float]:
-    seconds: Counter[str] = Counter()
-    for utterance in utterances:
-        seconds[name(utterance) or UNNAMED] += utterance.duration  # type: ignore[assignment]
-    return {key: value / 3600 for key, value in seconds.most_common()}
-
-
-def _text_statistics(utterances: Sequence[Utterance], texts: Sequence[str], profile: Profile) -> TextStatistics:
-    counts, characters = Counter(texts), count_characters(texts)
-    spoken = [(u.id, len(text) / u.duration) for u, text in zip(utterances, texts, strict=True) if text]
-    ids, rates = [name for name, _ in spoken], [rate for _, rate in spoken]
-    too_long = []
-    for utterance, text in zip(utterances, texts, strict=True):
-        needed, frames = frames_needed(text), frames_in(utterance.duration)
-        if needed > frames:
-            too_long.append(Finding(utterance.id, f"{needed} characters with repeats in {frames} frames of 20 ms"))
-    return TextStatistics(
-        profile=f"{profile.name}.v{profile.version}",
-        empty=counts[""],
-        distinct=len(counts),
-        repeated=tuple((text, count) for text, count in counts.most_common(10) if count > 1),
-        characters_per_second=percentiles(rates),
-        unlikely_rates=tuple(find_unlikely_rates(ids, rates)),
-        do_not_fit=tuple(too_long),
-        annotations=tuple(
-            Finding(u.id, " ".join(marks)) for u in utterances if (marks := annotations(u.text, profile))
-        ),
-        mixed_alphabets=tuple(
-            Finding(u.id, "; ".join(words))
-            for u, text in zip(utterances, texts, strict=True)
-            if (words := mixed_words(text))
-        ),
-        characters=dict(characters),
-        rare_characters=tuple(_rare_characters(utterances, texts, characters)),
-    )
-
-
-def _rare_characters(
-    utterances: Sequence[Utterance], texts: Sequence[str], characters: Counter[str]
-) -> Iterable[Finding]:
-    first: dict[str, str] = {}
-    for utterance, text in zip(utterances, texts, strict=True):
-        for character in text:
-            first.setdefault(character, utterance.id)
-    limit = rare_limit(len(texts))
-    for character, count in reversed(characters.items()):
-        if count < limit:
-            yield Finding(
-                first[character], f"{character} in {counted(count, 'text')}: {described_character(character)}"
-            )
-
-
-def _audio_statistics(
-    utterances: Sequence[Utterance], texts: Sequence[str], levels: Sequence[AudioLevels | str]
-) -> AudioStatistics:
-    failed = [Finding(u.id, reason) for u, reason in zip(utterances, levels, strict=True) if isinstance(reason, str)]
-    decoded = [
-        (u, measured) for u, measured in zip(utterances, levels, strict=True) if isinstance(measured, AudioLevels)
-    ]
-    text_of = {u.id: text for u, text in zip(utterances, texts, strict=True)}
-    duplicates = group_by([u.id for u, _ in decoded], [measured.digest for _, measured in decoded])
-    n_samples = sum(round(measured.seconds * SAMPLE_RATE) for _, measured in decoded)
-    return AudioStatistics(
-        failed=tuple(failed),
-        rms_dbfs=percentiles(measured.rms_dbfs for _, measured in decoded),
-        peak_dbfs=percentiles(measured.peak_dbfs for _, measured in decoded),
-        full_scale_share=sum(measured.full_scale_samples for _, measured in decoded) / max(n_samples, 1),
-        clipped=tuple(
-            Finding(
-                u.id, f"{measured.full_scale_samples} samples at full scale, {measured.longest_clip_samples} in a row"
-            )
-            for u, measured in sorted(decoded, key=lambda pair: -pair[1].longest_clip_samples)
-            if measured.longest_clip_samples >= CLIP_SAMPLES
-        ),
-        leading_silence_seconds=percentiles(measured.leading_silence_seconds for _, measured in decoded),
-        trailing_silence_seconds=percentiles(measured.trailing_silence_seconds for _, measured in decoded),
-        long_silence=tuple(
-            Finding(
-                u.id,
-                f"{measured.leading_silence_seconds:.1f} s before, {measured.trailing_silence_seconds:.1f} s after",
-            )
-            for u, measured in decoded
-            if not measured.silent
-            and max(measured.leading_silence_seconds, measured.trailing_silence_seconds) > LONG_SILENCE_SECONDS
-        ),
-        silent=tuple(u.id for u, measured in decoded if measured.silent),
-        wrong_durations=tuple(
-            Finding(u.id, f"the corpus says {u.duration:.2f} s, the audio holds {measured.seconds:.2f} s")
-            for u, measured in decoded
-            if not u.has_duration(measured.seconds)
-        ),
-        duplicates=tuple(duplicates),
-        duplicates_of_other_text=sum(len({text_of[name] for name in group}) > 1 for group in duplicates),
-    )
 
 
 class _Spoken:
