@@ -364,7 +364,7 @@ def _must_be_checked(window: list[ParsedRow]) -> bool:
 
 
 def _is_whole_file(parsed: Utterance | Draft | str) -> TypeGuard[Utterance]:
-    return isinstance(parsed, Utterance) and parsed.start == 0.0 and parsed.stop is None
+    return isinstance(parsed, Utterance) and parsed.is_whole_file
 
 
 def _where(source: str, number: int) -> str:

@@ -15,6 +15,7 @@ from typing import Literal
 from preprocessing.audio import StoredAudio
 from preprocessing.corpus.utterance import Utterance
 from preprocessing.errors import InputError, counted
+from preprocessing.storage.file_identity import common_folder
 
 By = Literal["speaker", "recording"]
 HoldOutBy = Literal["speaker", "recording", "utterance"]
@@ -239,8 +240,21 @@ def recording_names(utterances: Iterable[Utterance]) -> list[str]:
     all files are in; audio in memory is one utterance's, and is called as that.
     """
     utterances = list(utterances)
+    folder = recordings_folder(utterances)
     sources = {one.audio for one in utterances if one.recording_id is None and not isinstance(one.audio, bytes)}
-    paths = {source: os.path.abspath(source) for source in sources}
-    common = os.path.commonpath([os.path.dirname(path) for path in paths.values()]) if paths else ""
-    names: dict[StoredAudio, str] = {source: os.path.relpath(path, common) for source, path in paths.items()}
+    names: dict[StoredAudio, str] = {source: os.path.relpath(source, folder) for source in sources}
     return [one.recording_id or names.get(one.audio, one.id) for one in utterances]
+
+
+def recordings_folder(utterances: Iterable[Utterance]) -> str:
+    """The folder that all files are in which name a recording, absolute; "" of none."""
+    return common_folder(
+        one.audio for one in utterances if one.recording_id is None and not isinstance(one.audio, bytes)
+    )
+
+
+def recording_name(utterance: Utterance, folder: str) -> str:
+    """One of `recording_names`, of utterances whose `recordings_folder` is `folder`."""
+    if utterance.recording_id or isinstance(utterance.audio, bytes):
+        return utterance.recording_id or utterance.id
+    return os.path.relpath(utterance.audio, folder)

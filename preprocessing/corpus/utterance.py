@@ -48,6 +48,11 @@ class Utterance:
     recording_id: str | None = None  # of the recording that it is from; None: that is `audio`
     columns: tuple[tuple[str, str], ...] = ()  # further ones of the corpus that were asked for, with their values
 
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether it is all of its audio, of a channel or of all."""
+        return self.start == 0.0 and self.stop is None
+
     def has_duration(self, seconds: float) -> bool:
         """Whether `seconds` equals `duration` within 0.1 s or 2 %, whichever is more."""
         tolerance = max(DURATION_TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE * self.duration)

@@ -27,7 +27,7 @@ class PrepareConfig:
     hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
     output_dir: Path
     """Folder for manifest.jsonl, shards/, rejects.jsonl and statistics.json; an unfinished preparation there is
-    resumed."""
+    resumed, and one of data that was corrected or added to brought up to date."""
     engine: Literal["local", "ray"] = "local"
     """Processes on this machine, or Ray Data on a cluster (the extra `ray`)."""
     workers: int | None = None
@@ -38,7 +38,7 @@ class PrepareConfig:
     max_seconds: float = 30.0
     """Longest segment of a cut recording, in seconds."""
     shard_seconds: float = 600.0
-    """Audio per shard (one FLAC file), in seconds; the last utterance may exceed it."""
+    """Most audio per shard (one FLAC file), in seconds, and at least half of it; the last utterance may exceed it."""
     profile: str | None = None
     """Text normalisation profile for the character counts in statistics.json; the texts themselves stay raw. Default:
     that of `python -m preprocessing.corpus`, by the language that the utterances name."""

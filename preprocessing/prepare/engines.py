@@ -7,20 +7,28 @@ the same path on every machine (a shared file system).
 import logging
 import multiprocessing
 import os
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from preprocessing.cli.processes import keeping_ctrl_c
-from preprocessing.errors import InputError, UsageError, first_line, install_extra
-from preprocessing.prepare.shards import Shard
+from preprocessing.errors import InputError, UsageError, UserError, first_line, install_extra
+from preprocessing.prepare.division import Shard
+
+if TYPE_CHECKING:
+    from ray.exceptions import RayError
 
 WriteShard: TypeAlias = Callable[[Shard], None]  # picklable
 CONNECTS_WITHIN = 10.0  # seconds, to a cluster
+CRASHED = (
+    "a process that decoded audio crashed; expected files that do not crash the decoder: run again with --workers 1, "
+    "and the shard at which it stops contains the file"
+)
 
 
 def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iterator[Shard]:
@@ -39,10 +47,7 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
                 future.result()
                 yield futures[future]
         except BrokenProcessPool:
-            raise InputError(
-                "a process that decoded audio crashed; expected files that do not crash the decoder: run again with "
-                "--workers 1, and the shard at which it stops contains the file"
-            ) from None
+            raise InputError(CRASHED) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -66,7 +71,7 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
     """Call `write` on the shards by Ray Data's map, `workers` at a time; yield each shard when it is done.
 
     On the cluster that RAY_ADDRESS names, or on one started on this machine. Raises UsageError where ray is not
-    installed, or the cluster does not answer.
+    installed or does not start, or the cluster does not answer, and InputError where machines or processes fail.
     """
     try:
         import ray
@@ -79,22 +84,72 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
     if address is not None:
         _connect(ray, address)
     elif not ray.is_initialized():
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        _start(ray, workers)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    by_number = {shard.number: shard for shard in shards}
-    stored = {shard.number: ray.put(shard) for shard in shards}  # arrow has no type for an utterance
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, too
+    by_name = {shard.name: shard for shard in shards}
+    rows = [{"name": shard.name, "shard": pickle.dumps(shard)} for shard in shards]  # arrow has no type for utterances
 
-    def write_row(row: dict[str, Any]) -> dict[str, Any]:
-        write(ray.get(stored[int(row["number"])]))
-        return row
+    def task(row: dict[str, Any]) -> dict[str, Any]:
+        return write_row(row, write)
 
-    jobs = ray.data.from_items([{"number": number} for number in stored], override_num_blocks=len(shards))
+    jobs = ray.data.from_items(rows, override_num_blocks=len(shards))
+    del rows
     try:
-        for row in jobs.map(write_row, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=workers)).iter_rows():
-            yield by_number[int(row["number"])]
+        for row in jobs.map(task, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=workers)).iter_rows():
+            if row["error"]:
+                raise pickle.loads(row["error"])
+            yield by_name[str(row["name"])]
+    except ray.exceptions.RayError as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        raise known from None
     finally:
         ray.shutdown()
+
+
+def write_row(row: dict[str, Any], write: WriteShard) -> dict[str, Any]:
+    """A task of Ray: write the shard of a row. Returns its name and the UserError, pickled, or b"": one that is raised
+    would reach the user in Ray's traceback, with advice of Ray's behind it.
+    """
+    try:
+        write(pickle.loads(row["shard"]))
+    except UserError as error:
+        return {"name": row["name"], "error": pickle.dumps(error)}
+    return {"name": row["name"], "error": b""}
+
+
+def as_user_error(error: "RayError") -> UserError | None:
+    """What the user can do about an error of Ray, as of a process or machine that is gone; None of one that a task
+    raised, which is a defect of the program.
+    """
+    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+    if isinstance(error, RayTaskError):
+        return None
+    if isinstance(error, OutOfMemoryError):
+        return InputError(
+            "Ray stopped a task that took too much memory; expected memory for --workers tasks at once: run again with "
+            "fewer"
+        )
+    if isinstance(error, WorkerCrashedError):
+        return InputError(CRASHED)
+    return InputError(
+        f"Ray failed: {first_line(error)}; expected a cluster whose machines stay: run the same command again, which "
+        "goes on with the shards that are not done"
+    )
+
+
+def _start(ray: Any, workers: int) -> None:
+    """Raises UsageError where Ray does not start on this machine, as where it has too little memory or is too busy."""
+    try:
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises Exception itself, and many others
+        raise UsageError(
+            f"--engine is ray, but Ray does not start on this machine: {first_line(error)}; expected free memory and "
+            "cores: try again, or --engine local"
+        ) from None
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -104,7 +159,7 @@ def _connect(ray: Any, address: str) -> None:
         if host and port.isdigit() and "/" not in host:
             socket.create_connection((host, int(port)), timeout=CONNECTS_WITHIN).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except OSError as error:  # ConnectionError, Ray's own, too
+    except Exception as error:  # OSError, and many others of Ray's
         raise UsageError(
             f"RAY_ADDRESS is {address}: {first_line(error)}; expected a cluster that `ray start --head` has "
             "begun: check the address, and set RAY_AUTH_MODE as it is set there (`token` where nothing was set)"

@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,30 +10,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from preprocessing.cli.progress import shows_bars
-from preprocessing.corpus import Corpus, Reject, manifest_fields, open_corpus
+from preprocessing.corpus import Corpus, manifest_fields, open_corpus
 from preprocessing.corpus.report import as_json
-from preprocessing.corpus.split import recording_names
-from preprocessing.corpus.statistics import Statistics, summarise
+from preprocessing.corpus.split import recording_name, recordings_folder
+from preprocessing.corpus.statistics import RunningStatistics, Statistics
 from preprocessing.errors import UsageError, counted
 from preprocessing.prepare import PrepareConfig
+from preprocessing.prepare.division import Shard, fingerprint, split_into_shards
 from preprocessing.prepare.engines import ENGINES
 from preprocessing.prepare.shards import (
+    RECORD_SUFFIX,
     Cutting,
-    Shard,
-    fingerprint,
+    described,
     forget,
-    has_usable_rejects,
-    is_done,
+    has_changed_rejects,
+    made_of,
     read_record,
-    split_into_shards,
+    shards_in,
     write_shard,
 )
-from preprocessing.storage.atomic_write import write_json_lines, write_text_atomically
+from preprocessing.storage.atomic_write import (
+    atomic_file,
+    json_line,
+    write_json_lines,
+    write_text_atomically,
+)
 from preprocessing.storage.folder_lock import only_writer
 from preprocessing.text import corpus_profile, profile
 
 MANIFEST, REJECTS, STATISTICS = "manifest.jsonl", "rejects.jsonl", "statistics.json"
-FINGERPRINT = "fingerprint"  # the file that holds the fingerprint of corpus and options of a folder's shards
+FINGERPRINT = "fingerprint"  # the file that holds the fingerprint of version and options of a folder's shards
 
 
 def prepare(config: PrepareConfig) -> None:
@@ -57,67 +63,91 @@ def prepare(config: PrepareConfig) -> None:
 
 def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    named = zip(corpus.utterances, recording_names(corpus.utterances), strict=True)
-    utterances = [replace(utterance, recording_id=name) for utterance, name in named]
-    shards = split_into_shards(utterances, config.shard_seconds)
-    folder = _shards_folder(config, corpus)
-    cutting = Cutting(config.segmentation, config.max_seconds)
-    n_again = _forget_rejects(config.output_dir, shards, cutting)
-    if n_again:
-        console.print(f"{counted(n_again, 'shard')} with rejected utterances written again")
-    remaining = [shard for shard in shards if not is_done(shard, folder)]
-    if len(remaining) < len(shards):
-        console.print(f"resuming: {len(shards) - len(remaining)} of {len(shards)} shards are done")
+    shards = split_into_shards(corpus.utterances, config.shard_seconds)
+    folder = _shards_folder(config)
+    was_finished = (config.output_dir / MANIFEST).exists()
+    done, found = shards_in(folder)
+    stale = found - {shard.name for shard in shards}
+    if stale & done:
+        _check_same_data(config, shards, folder, done)
+    new = [shard for shard in shards if shard.name not in done]
+    again = [shard for shard in shards if shard.name in done and has_changed_rejects(shard, folder)]
+    n_kept = len(shards) - len(new) - len(again)
+    if stale & done or (was_finished and new):
+        console.print(f"the data has changed: {len(new)} of {counted(len(shards), 'shard')} to write, {n_kept} kept")
+    elif n_kept:
+        console.print(f"resuming: {n_kept} of {len(shards)} shards are done")
+    if again:
+        console.print(f"{counted(len(again), 'shard')} with rejected utterances written again, as their files changed")
+    remaining = [*new, *again]
+    if remaining or stale:
+        _remove_lists(config.output_dir)
+    for shard in remaining:
+        forget(shard.name, folder)
     try:
-        _write_shards(config, remaining, folder, cutting, console)
+        _write_shards(config, remaining, folder, Cutting(config.segmentation, config.max_seconds), console)
     except KeyboardInterrupt:
         console.print("stopped; finished shards are kept: run the same command again to resume")
         raise
-    statistics = assemble(config.output_dir, shards, corpus.rejects, config.profile)
+    for name in stale:  # last: until here, the data of before can be gone back to
+        forget(name, folder)
+    statistics, wrong_durations = assemble(config.output_dir, shards, corpus, config.profile)
+    if wrong_durations:
+        console.print(replace(corpus, wrong_durations=wrong_durations).duration_note, markup=False)
     print(
         f"{config.output_dir / MANIFEST}: {counted(statistics.utterances, 'utterance')}, "
         f"{statistics.hours:.2f} h in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} rejected"
     )
 
 
-def _forget_rejects(output_dir: Path, shards: Sequence[Shard], cutting: Cutting) -> int:
-    """Make the shards of a finished preparation be written again that rejected what can be used now, as where its file
-    is there by now, and return how many these are. Of one that was stopped they stay, so that it goes on where it was.
+def _check_same_data(config: PrepareConfig, shards: Sequence[Shard], folder: Path, done: Set[str]) -> None:
+    """Raises UsageError where more than half of the utterances in the folder are not in the data: it was made of
+    another corpus, rather than of this one before it was corrected or added to.
+
+    done: names of the folder's shards that are done.
     """
-    folder = output_dir / "shards"
-    if not (output_dir / MANIFEST).exists() or not all(is_done(shard, folder) for shard in shards):
-        return 0
-    again = [shard for shard in shards if has_usable_rejects(shard, folder, cutting)]
-    if again:  # the manifest first: it says that all of the shards are there
-        for name in (MANIFEST, REJECTS, STATISTICS):
-            (output_dir / name).unlink(missing_ok=True)
-    for shard in again:
-        forget(shard, folder)
-    return len(again)
+    kept = [shard for shard in shards if shard.name in done]
+    known = {described(utterance) for shard in shards for utterance in shard.utterances}
+    stale = [one for name in sorted(done - {shard.name for shard in kept}) for one in made_of(name, folder)]
+    n_before = len(stale) + sum(len(shard.utterances) for shard in kept)
+    lost = [id for id, file in stale if (id, file) not in known]
+    if 2 * len(lost) > n_before:
+        raise UsageError(
+            f"{config.output_dir} holds a preparation of other data: {len(lost)} of its "
+            f"{counted(n_before, 'utterance')}, such as {lost[0]!r}, are not in {config.data}; expected the same data, "
+            "corrected or added to: choose another folder, or --overwrite true"
+        )
 
 
-def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
-    """The shards' folder, ready to write to; raises UsageError where it belongs to another preparation."""
+def _shards_folder(config: PrepareConfig) -> Path:
+    """The shards' folder, ready to write to; raises UsageError where it was made with other options."""
     folder, path = config.output_dir / "shards", config.output_dir / FINGERPRINT
-    ours = fingerprint(config, corpus)
+    ours = fingerprint(config)
     try:
         theirs = path.read_text(encoding="utf-8").strip() if path.exists() else None
-        if config.overwrite and theirs is not None:  # the manifest first: it says that all of the shards are there
-            for name in (MANIFEST, REJECTS, STATISTICS):
-                (config.output_dir / name).unlink(missing_ok=True)
+        if config.overwrite and theirs is not None:
+            _remove_lists(config.output_dir)
         if config.overwrite and folder.exists():
+            for record in folder.glob(f"*{RECORD_SUFFIX}"):  # without it, a shard is not done, also after a kill
+                record.unlink()
             shutil.rmtree(folder)
         if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
-                f"{config.output_dir} holds a preparation of other data or options, or by another version of this "
-                f"command ({theirs}, now {ours}); expected the same to resume: choose another folder, or --overwrite "
-                "true"
+                f"{config.output_dir} holds a preparation with other options, or by another version of this command "
+                f"({theirs}, now {ours}); expected the same to resume: choose another folder, or --overwrite true"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(ours + "\n", encoding="utf-8")
+        if theirs != ours:
+            write_text_atomically(path, ours + "\n")
     except OSError as error:
         raise UsageError(f"{config.output_dir}: {error.strerror}; expected a writable folder: choose another") from None
     return folder
+
+
+def _remove_lists(output_dir: Path) -> None:
+    """Remove manifest, rejects and statistics, before any shard: the manifest says that all of the shards are there."""
+    for name in (MANIFEST, REJECTS, STATISTICS):
+        (output_dir / name).unlink(missing_ok=True)
 
 
 def _write_shards(
@@ -136,25 +166,32 @@ def _write_shards(
             bar.update(task, advance=1, hours=f"{seconds / 3600:.2f} h of audio")
 
 
-def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], profile_name: str | None) -> Statistics:
-    """Write rejects.jsonl, statistics.json and manifest.jsonl from the shards' records; return the statistics.
+def assemble(
+    folder: Path, shards: Sequence[Shard], corpus: Corpus, profile_name: str | None
+) -> tuple[Statistics, tuple[str, ...]]:
+    """Write rejects.jsonl, statistics.json and manifest.jsonl from the shards' records, of which one at a time is in
+    memory; return the statistics, and the ids of utterances whose stated duration was not their file's.
 
-    rejects: those of the corpus's reader; the shards' are added. profile_name: None is that of the utterances'
-    languages. The manifest comes last: where it is, all is done.
+    corpus: that the shards are of; its rejects come first. profile_name: None is that of the utterances' languages.
+    The manifest comes last: where it is, all is done.
     """
-    records = [read_record(shard, folder / "shards") for shard in shards]
-    utterances = tuple(utterance for record in records for utterance in record.utterances)
-    sources = [source for record in records for source in record.sources]
-    levels = [measured for record in records for measured in record.levels]
-    all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
-    corpus = Corpus("manifest.jsonl", utterances, all_rejects)
-    name = profile_name or corpus_profile(one.language for one in utterances)
-    statistics = summarise(corpus, profile(name), levels)
-    write_json_lines(folder / REJECTS, map(asdict, all_rejects))
-    write_text_atomically(folder / STATISTICS, as_json(statistics, None))
-    lines = (
-        manifest_fields(utterance) | source.manifest_fields()
-        for utterance, source in zip(utterances, sources, strict=True)
-    )
-    write_json_lines(folder / MANIFEST, lines)
-    return statistics
+    name = profile_name or corpus_profile(one.language for one in corpus.utterances)
+    statistics = RunningStatistics(profile(name), audio=True)
+    rejects = list(corpus.rejects)
+    wrong_durations: list[str] = []
+    recordings = recordings_folder(corpus.utterances)
+    with atomic_file(folder / MANIFEST) as partial:
+        with partial.open("w", encoding="utf-8") as file:
+            for shard in shards:
+                record = read_record(shard.name, folder / "shards")
+                for piece in record.pieces:
+                    origin = shard.utterances[piece.index]
+                    utterance = replace(piece.utterance, recording_id=recording_name(origin, recordings))
+                    file.write(json_line(manifest_fields(utterance) | piece.source.manifest_fields()))
+                    statistics.add(utterance, piece.levels)
+                rejects += [rejected.reject for rejected in record.rejects]
+                wrong_durations += record.wrong_durations
+        write_json_lines(folder / REJECTS, map(asdict, rejects))
+        found = statistics.statistics(MANIFEST, rejects)
+        write_text_atomically(folder / STATISTICS, as_json(found, None))
+    return found, tuple(wrong_durations)

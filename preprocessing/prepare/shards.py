@@ -1,11 +1,8 @@
-"""Shards of a corpus: which utterances go into which, and the job that decodes, cuts, measures and writes one."""
+"""The job that decodes, cuts, measures and writes one shard of a corpus, and the record that it leaves of it."""
 
-import hashlib
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,71 +11,16 @@ import soundfile
 import torch
 from torch import Tensor
 
-from preprocessing.audio import PCM_STEPS, SAMPLE_RATE, PartLoader
-from preprocessing.corpus import Corpus, Reject, Segment, Utterance, load_waveform
+from preprocessing.audio import PCM_STEPS, SAMPLE_RATE, PartLoader, StoredAudio
+from preprocessing.corpus import Reject, Segment, Utterance, load_part, load_waveform
 from preprocessing.corpus.levels import AudioLevels, measure_levels
 from preprocessing.corpus.readers.times import with_checked_segments
 from preprocessing.errors import InputError
-from preprocessing.prepare import PrepareConfig
-from preprocessing.storage.atomic_write import atomic_file, write_text_atomically
+from preprocessing.prepare.division import Shard
+from preprocessing.storage.atomic_write import atomic_file, read_json_lines, write_text_atomically
+from preprocessing.storage.file_identity import FileState, file_state
 
-FORMAT = 4  # rises whenever the same corpus and options would give other bytes
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One job: these utterances, in this order, into one FLAC file."""
-
-    number: int
-    utterances: tuple[Utterance, ...]
-
-    @property
-    def name(self) -> str:
-        """The number in six digits, the stem of the shard's files.
-
-        >>> Shard(7, ()).name
-        '000007'
-        """
-        return f"{self.number:06d}"
-
-    @property
-    def seconds(self) -> float:
-        """The sum of the utterances' durations."""
-        return sum(utterance.duration for utterance in self.utterances)
-
-
-def split_into_shards(utterances: Sequence[Utterance], shard_seconds: float) -> list[Shard]:
-    """Shards of neighbouring utterances, each closed when its durations sum to `shard_seconds` or more."""
-    shards: list[Shard] = []
-    gathered: list[Utterance] = []
-    seconds = 0.0
-    for utterance in utterances:
-        gathered.append(utterance)
-        seconds += utterance.duration
-        if seconds >= shard_seconds:
-            shards.append(Shard(len(shards), tuple(gathered)))
-            gathered, seconds = [], 0.0
-    if gathered:
-        shards.append(Shard(len(shards), tuple(gathered)))
-    return shards
-
-
-def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
-    """A digest, 16 hexadecimal digits, of the corpus and options that the shards depend on: the same goes on.
-
-    Audio files count by their paths; one whose content changed in between is not noticed.
-    """
-    digest = hashlib.sha256()
-    options = [FORMAT, config.segmentation, config.max_seconds, config.shard_seconds]
-    digest.update(json.dumps(options).encode())
-    for u in corpus.utterances:
-        audio = hashlib.sha256(u.audio).hexdigest() if isinstance(u.audio, bytes) else os.fspath(u.audio)
-        fields = [u.id, audio, u.text, u.duration, u.speaker, u.sex, u.language, u.domain, u.start, u.stop]
-        fields += [] if u.channel is None else [{"channel": u.channel}]
-        fields += [{"recording_id": u.recording_id, "columns": u.columns}] if u.recording_id or u.columns else []
-        parts = [[(part.start, part.stop, part.text) for part in own] for own in (u.segments, u.words) if own]
-        digest.update(json.dumps([*fields, *parts]).encode())
-    return digest.hexdigest()[:16]
+RECORD_SUFFIX = ".jsonl"
 
 
 @dataclass(frozen=True)
@@ -108,17 +50,45 @@ class Source:
 
 
 @dataclass(frozen=True)
-class ShardRecord:
-    """The result of one shard. The utterances' audio is relative to the manifest's folder."""
+class Piece:
+    """An utterance in the shard. Its audio is relative to the manifest's folder."""
 
-    utterances: tuple[Utterance, ...]
-    sources: tuple[Source, ...]  # of each of them
-    levels: tuple[AudioLevels, ...]
-    rejects: tuple[Reject, ...]
+    utterance: Utterance
+    source: Source
+    levels: AudioLevels
+    index: int  # into the shard's utterances, of the one that it is, or was cut from
+
+
+@dataclass(frozen=True)
+class ShardReject:
+    """An utterance that could not be used, and its file when it was read; None: it was not there, or is in memory."""
+
+    reject: Reject
+    state: FileState | None
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """The result of one shard.
+
+    wrong_durations: ids of utterances whose stated duration was not their file's. made_of: of every utterance of the
+    shard, `described`.
+    """
+
+    pieces: tuple[Piece, ...]
+    rejects: tuple[ShardReject, ...]
+    wrong_durations: tuple[str, ...]
+    made_of: tuple[tuple[str, str], ...]
+
+
+def described(utterance: Utterance) -> tuple[str, str]:
+    """Id and file name ("" of audio in memory), by which an utterance is found again whose text or times changed."""
+    audio = utterance.audio
+    return utterance.id, "" if isinstance(audio, bytes) else Path(audio).name
 
 
 def write_shard(shard: Shard, folder: Path, cutting: Cutting) -> None:
-    """Write a shard's audio, NUMBER.flac, and then its record, NUMBER.json, into the folder, each whole or not at all.
+    """Write a shard's audio, NAME.flac, and then its record, NAME.jsonl, into the folder, each whole or not at all.
 
     An utterance that cannot be used becomes a reject. Without a usable one there is no .flac. Raises InputError where
     the audio cannot be written, as on a full disk.
@@ -132,80 +102,109 @@ def write_shard(shard: Shard, folder: Path, cutting: Cutting) -> None:
             f"{flac}: cannot be written ({error.error_string.rstrip('.')}); expected free disk space: free some and "
             "run the same command again; finished shards are kept"
         ) from None
-    if not record.utterances:
+    if not record.pieces:
         flac.unlink()
-    write_text_atomically(folder / f"{shard.name}.json", _as_json(record))
+    lines = (json.dumps(fields, ensure_ascii=False) + "\n" for fields in _lines(record))  # the level of silence is -inf
+    write_text_atomically(folder / f"{shard.name}{RECORD_SUFFIX}", "".join(lines))
 
 
-def is_done(shard: Shard, folder: Path) -> bool:
-    """Whether the shard's record is in the folder."""
-    return (folder / f"{shard.name}.json").exists()
+def shards_in(folder: Path) -> tuple[set[str], set[str]]:
+    """Names of the shards in the folder that are done, and of all of which there is any file."""
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return {path.stem for path in paths if path.suffix == RECORD_SUFFIX}, {path.stem for path in paths}
 
 
-def forget(shard: Shard, folder: Path) -> None:
-    """Remove the shard's record, without which it is not done."""
-    (folder / f"{shard.name}.json").unlink()
+def forget(name: str, folder: Path) -> None:
+    """Remove what there is of a shard: the record first, without which it is not done."""
+    for suffix in (RECORD_SUFFIX, ".flac"):
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def has_usable_rejects(shard: Shard, folder: Path, cutting: Cutting) -> bool:
-    """Whether an utterance that the shard's record rejects can be used now. Decodes the rejected ones up to that."""
-    rejected = {reject.where for reject in read_record(shard, folder).rejects}
-    with PartLoader() as parts:
-        for utterance in shard.utterances if rejected else ():
-            if utterance.id in rejected:
-                with suppress(InputError):
-                    for piece, _, waveform in _pieces(utterance, cutting, parts):
-                        _placed(piece, "", 0, len(waveform))
-                    return True
-    return False
+def has_changed_rejects(shard: Shard, folder: Path) -> bool:
+    """Whether the file of an utterance that the shard's record rejects is another than it was, or is there by now."""
+    rejects = _read_head(shard.name, folder).rejects
+    audio = {utterance.id: utterance.audio for utterance in shard.utterances} if rejects else {}
+    return any(_state(audio[rejected.reject.where]) != rejected.state for rejected in rejects)
 
 
-def read_record(shard: Shard, folder: Path) -> ShardRecord:
-    """The record that `write_shard` wrote of the shard into the folder."""
-    fields_of = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))
-    return ShardRecord(
-        tuple(
-            Utterance(
-                **fields
-                | {name: tuple(Segment(**one) for one in fields.get(name, ())) for name in ("segments", "words")}
-                | {"columns": tuple((name, value) for name, value in fields["columns"])}
-            )
-            for fields in fields_of["utterances"]
-        ),
-        tuple(Source(**fields) for fields in fields_of["sources"]),
-        tuple(AudioLevels(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in fields_of["sounds"]),
-        tuple(Reject(**fields) for fields in fields_of["rejects"]),
-    )
+def made_of(name: str, folder: Path) -> tuple[tuple[str, str], ...]:
+    """`described` of each utterance of which the shard of the name in the folder was made."""
+    return _read_head(name, folder).made_of
+
+
+def read_record(name: str, folder: Path) -> ShardRecord:
+    """The record that `write_shard` wrote into the folder of the shard of the name."""
+    head, *lines = read_json_lines(folder / f"{name}{RECORD_SUFFIX}")
+    return replace(_head(head), pieces=tuple(map(_piece, lines)))
+
+
+def _read_head(name: str, folder: Path) -> ShardRecord:
+    """The record without its pieces, which is quick to read."""
+    with (folder / f"{name}{RECORD_SUFFIX}").open(encoding="utf-8") as file:
+        return _head(json.loads(file.readline()))
+
+
+def _head(fields: dict[str, Any]) -> ShardRecord:
+    rejects = [
+        ShardReject(Reject(**one["reject"]), None if one["state"] is None else (one["state"][0], one["state"][1]))
+        for one in fields["rejects"]
+    ]
+    own = tuple((id, file) for id, file in fields["made_of"])
+    return ShardRecord((), tuple(rejects), tuple(fields["wrong_durations"]), own)
+
+
+def _piece(fields: dict[str, Any]) -> Piece:
+    levels = fields["levels"] | {"digest": bytes.fromhex(fields["levels"]["digest"])}
+    return Piece(_utterance(fields["utterance"]), Source(**fields["source"]), AudioLevels(**levels), fields["index"])
+
+
+def _utterance(fields: dict[str, Any]) -> Utterance:
+    parts = {name: tuple(Segment(**one) for one in fields[name]) for name in ("segments", "words")}
+    return Utterance(**fields | parts | {"columns": tuple((name, value) for name, value in fields["columns"])})
+
+
+def _state(audio: StoredAudio) -> FileState | None:
+    return None if isinstance(audio, bytes) else file_state(audio)
 
 
 def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> ShardRecord:
-    utterances: list[Utterance] = []
-    sources: list[Source] = []
-    levels: list[AudioLevels] = []
-    rejects: list[Reject] = []
+    pieces: list[Piece] = []
+    rejects: list[ShardReject] = []
+    wrong_durations: list[str] = []
     position = 0  # samples into the shard
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file, PartLoader() as parts:
-        for utterance in shard.utterances:
+        for index, utterance in enumerate(shard.utterances):
+            state = _state(utterance.audio)  # before it is read: a change meanwhile is noticed next time
             try:
-                for piece, source, waveform in _pieces(utterance, cutting, parts):
+                whole = _load(utterance, parts)
+                for piece, source, waveform in _pieces(utterance, whole, cutting):
                     placed = _placed(piece, name, position, len(waveform))
                     file.write((waveform * PCM_STEPS).to(torch.int16).numpy())
                     position += len(waveform)
-                    utterances.append(placed)
-                    sources.append(source)
-                    levels.append(measure_levels(waveform))
+                    pieces.append(Piece(placed, source, measure_levels(waveform), index))
             except InputError as error:
-                rejects.append(Reject(utterance.id, str(error)))
-    return ShardRecord(tuple(utterances), tuple(sources), tuple(levels), tuple(rejects))
+                rejects.append(ShardReject(Reject(utterance.id, str(error)), state))
+            else:
+                if not utterance.has_duration(len(whole) / SAMPLE_RATE):
+                    wrong_durations.append(utterance.id)
+    made_of = tuple(described(utterance) for utterance in shard.utterances)
+    return ShardRecord(tuple(pieces), tuple(rejects), tuple(wrong_durations), made_of)
 
 
-def _pieces(utterance: Utterance, cutting: Cutting, parts: PartLoader) -> Iterator[tuple[Utterance, Source, Tensor]]:
+def _load(utterance: Utterance, parts: PartLoader) -> Tensor:
+    """The waveform of an utterance; of a whole file, however long it is said to be.
+
+    Raises InputError where it cannot be decoded, or is a part that is not as long as it says.
+    """
+    return load_part(utterance, parts.load) if utterance.is_whole_file else load_waveform(utterance, parts.load)
+
+
+def _pieces(utterance: Utterance, waveform: Tensor, cutting: Cutting) -> Iterator[tuple[Utterance, Source, Tensor]]:
     """Yield the utterance, its place in the recording and its waveform, or each piece of a long recording as an
     utterance of its own.
 
-    Raises InputError where it cannot be decoded, is not as long as it says, or has one text for many pieces.
+    Raises InputError where it has one text for many pieces.
     """
-    waveform = load_waveform(utterance, parts.load)
     seconds = len(waveform) / SAMPLE_RATE
     if cutting.segment == "none" or seconds <= cutting.max_seconds:
         yield utterance, _source(utterance, 0, len(waveform)), waveform
@@ -284,11 +283,12 @@ def _cuts(waveform: Tensor, cutting: Cutting) -> list[tuple[int, int]]:
         torch.set_num_threads(threads)
 
 
-def _as_json(record: ShardRecord) -> str:
-    fields: dict[str, Any] = {
-        "utterances": [asdict(utterance) for utterance in record.utterances],
-        "sources": [asdict(source) for source in record.sources],
-        "sounds": [asdict(levels) | {"digest": levels.digest.hex()} for levels in record.levels],
-        "rejects": [asdict(reject) for reject in record.rejects],
-    }
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+def _lines(record: ShardRecord) -> Iterator[dict[str, Any]]:
+    """Lines of the record's file: all but the pieces, then each piece."""
+    head = asdict(replace(record, pieces=()))
+    del head["pieces"]
+    yield head
+    for piece in record.pieces:
+        fields = asdict(piece)
+        fields["levels"]["digest"] = piece.levels.digest.hex()
+        yield fields

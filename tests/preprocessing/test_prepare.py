@@ -1,6 +1,5 @@
 """prepare: the same samples as the source has, the same bytes whoever does the work, nothing lost by a kill."""
 
-import hashlib
 import json
 import os
 import resource
@@ -20,18 +19,11 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, sndfile
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import InputError, UsageError
-from preprocessing.prepare.__main__ import main
-from preprocessing.prepare.shards import Cutting, split_into_shards, write_shard
+from preprocessing.prepare.division import split_into_shards
+from preprocessing.prepare.shards import Cutting, write_shard
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
-
-SHARD_SECONDS = 20.0
-
-
-def bytes_of(folder: Path) -> dict[str, str]:
-    """Digest of every file below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+from tests.preprocessing.preparing import SHARD_SECONDS, bytes_of, prepare
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +40,6 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows.insert(12, {"id": "liar", "audio": "two.flac", "text": "liar", "duration": 9.0})
     rows.append({"id": "hum", "audio": "hum.wav", "text": ""})
     return write_manifest(folder / "corpus.jsonl", rows)
-
-
-def prepare(manifest: Path, output: Path, *options: str) -> Path:
-    main([str(manifest), str(output), "--shard_seconds", str(SHARD_SECONDS), *options])
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -108,18 +95,6 @@ def test_the_same_bytes_whoever_does_the_work(
     assert bytes_of(tmp_path / "out") == bytes_of(prepared)
 
 
-def test_overwriting_leaves_no_manifest_of_other_shards(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopped before its end, a preparation of other data must not be read by the manifest of the one before."""
-    output = prepare(manifest, tmp_path / "out", "--workers", "1")
-    monkeypatch.setattr("preprocessing.prepare.run._write_shards", raise_interrupt)
-    other = write_manifest(tmp_path / "other.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 30)[24:])
-    with pytest.raises(KeyboardInterrupt):
-        prepare(other, output, "--workers", "1", "--overwrite", "true")
-    assert sorted(path.name for path in output.iterdir()) == ["fingerprint", "shards"]
-
-
 def test_a_corpus_is_not_prepared_over_itself(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "manifest.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 2))
     before = manifest.read_bytes()
@@ -134,34 +109,6 @@ def test_the_rejects_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.endswith("in 1 shard; 1 rejected\n")
 
 
-def test_what_was_rejected_is_read_again_by_the_same_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only the shards with rejects are written, and stopped within them, no manifest names what they held."""
-    rows = absolute(DEMO / "corpus" / "train.jsonl", 1)
-    late = tmp_path / "late.wav"
-    rows += [{"audio": str(late), "text": "late", "duration": 1.0, "id": "late"}]
-    manifest = write_manifest(tmp_path / "corpus.jsonl", rows)
-    output = prepare(manifest, tmp_path / "out", "--workers", "1", "--shard_seconds", "0.1")
-    prepare(manifest, output, "--workers", "1", "--shard_seconds", "0.1")
-    assert "written again" not in capsys.readouterr().err, "the file is not there yet"
-    soundfile.write(late, np.full(SAMPLE_RATE, 0.1), SAMPLE_RATE)
-    with monkeypatch.context() as stopped:
-        stopped.setattr("preprocessing.prepare.run._write_shards", raise_interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(manifest, output, "--workers", "1", "--shard_seconds", "0.1")
-    assert not (output / "manifest.jsonl").exists() and (output / "shards" / "000000.json").exists()
-    assert "1 shard with rejected utterances written again" in capsys.readouterr().err
-    prepare(manifest, output, "--workers", "1", "--shard_seconds", "0.1")
-    assert "resuming: 1 of 2 shards are done" in capsys.readouterr().err
-    assert [row["id"] for row in read_manifest(output / "manifest.jsonl")][1:] == ["late"]
-    assert not read_manifest(output / "rejects.jsonl")
-
-
-def raise_interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_bytes_and_leaves_no_process(
     manifest: Path, prepared: Path, tmp_path: Path
@@ -171,14 +118,14 @@ def test_killed_it_goes_on_to_the_same_bytes_and_leaves_no_process(
     command += ["--shard_seconds", str(SHARD_SECONDS)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list(output.glob("shards/*.json")) and time.monotonic() < deadline:
+    while not list(output.glob("shards/*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     while _group_lives(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _group_lives(process.pid)
-    first = min(output.glob("shards/*.json"))
+    first = min(output.glob("shards/*.jsonl"))
     written = first.stat().st_mtime_ns
     prepare(manifest, output, "--workers", "1")
     assert first.stat().st_mtime_ns == written
@@ -222,19 +169,10 @@ def test_utterances_of_one_mp3_are_decoded_once(tmp_path: Path, monkeypatch: pyt
     utterances = [Utterance(str(n), str(path), "", 1.0, start=float(n), stop=n + 1.0) for n in range(6)]
     expected = torch.cat([audio.load(path, start=one.start, stop=one.stop) for one in utterances])
     monkeypatch.setattr(sndfile, "open_sndfile", lambda *given: opened.append(given) or open_sndfile(*given))
-    write_shard(split_into_shards(utterances, 60.0)[0], tmp_path, Cutting("none", 30.0))
+    shard = split_into_shards(utterances, 60.0)[0]
+    write_shard(shard, tmp_path, Cutting("none", 30.0))
     assert len(opened) == 1
-    assert torch.equal(audio.load(tmp_path / "000000.flac"), expected)
-
-
-def test_a_preparation_of_an_older_format_is_not_resumed(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("preprocessing.prepare.shards.FORMAT", 3)
-    prepare(manifest, tmp_path / "out", "--workers", "1")
-    monkeypatch.undo()
-    with pytest.raises(UsageError, match=r"or by another version of this command .* expected the same to resume"):
-        prepare(manifest, tmp_path / "out", "--workers", "1")
+    assert torch.equal(audio.load(tmp_path / f"{shard.name}.flac"), expected)
 
 
 def test_long_recordings_without_text_are_cut_with_nothing_lost(manifest: Path, tmp_path: Path) -> None:
@@ -245,18 +183,19 @@ def test_long_recordings_without_text_are_cut_with_nothing_lost(manifest: Path, 
         folder = tmp_path / segment / "shards"
         folder.mkdir(parents=True)
         write_shard(shard, folder, Cutting(segment, 20.0))
-        pieces = json.loads((folder / "000000.json").read_text())["utterances"]
+        pieces = [line["utterance"] for line in read_manifest(folder / f"{shard.name}.jsonl")[1:]]
         assert [piece["id"] for piece in pieces] == [f"hum-{n:04d}" for n in range(len(pieces))]
         assert all(piece["duration"] <= 20.0 for piece in pieces)
-        assert torch.equal(audio.load(folder / "000000.flac"), whole)
+        assert torch.equal(audio.load(folder / f"{shard.name}.flac"), whole)
 
 
 def test_a_long_recording_with_one_text_is_set_aside_where_it_would_be_cut(tmp_path: Path) -> None:
     row = absolute(DEMO / "corpus" / "train.jsonl", 1)[0]
     utterance = Utterance("long", row["audio"], "its text", audio.probe(row["audio"]).duration)
-    write_shard(split_into_shards([utterance], 1.0)[0], tmp_path, Cutting("speech", 0.5))
-    (reject,) = json.loads((tmp_path / "000000.json").read_text())["rejects"]
-    assert "with one text" in reject["reason"]
+    shard = split_into_shards([utterance], 1.0)[0]
+    write_shard(shard, tmp_path, Cutting("speech", 0.5))
+    (rejected,) = read_manifest(tmp_path / f"{shard.name}.jsonl")[0]["rejects"]
+    assert "with one text" in rejected["reject"]["reason"]
 
 
 @pytest.mark.slow
@@ -265,7 +204,7 @@ def test_wrong_usage_is_one_sentence(manifest: Path, prepared: Path, tmp_path: P
     for arguments, exit_code, expected in (
         ((manifest, tmp_path / "out", "--workers", "0"), 2, "--workers is 0"),
         ((manifest, tmp_path / "file"), 2, "is a file"),
-        ((manifest, prepared), 2, "other data or options"),
+        ((manifest, prepared), 2, "with other options"),
         ((tmp_path / "nowhere.jsonl", tmp_path / "out"), 1, "nowhere.jsonl"),
     ):
         assert_one_sentence(run("-m", "preprocessing.prepare", *arguments), exit_code, expected)
@@ -278,7 +217,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_shard(tmp_path: Path) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(InputError, match=r"000000.flac: cannot be written .*run the same command again"):
+        with pytest.raises(InputError, match=r"[0-9a-f]{16}.flac: cannot be written .*run the same command again"):
             write_shard(split_into_shards([utterance], 1.0)[0], tmp_path, Cutting("none", 30.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
