@@ -36,7 +36,8 @@ BESIDE = {
 OPENING = "([{¿¡“‘„«「『（［｛《〈【〔〖"  # punctuation that stays with what follows
 MOST_NAMED = 5  # failed recordings in the last message
 CUTTING = 2  # raised where the same recordings and options give other pieces
-NOT_DECISIVE = ("output_dir", "overwrite", "device")  # options that decide nothing about the pieces
+# Options that decide nothing about the pieces, and inputs that are compared for each recording by their content.
+NOT_DECISIVE = ("output_dir", "overwrite", "device", "model", "recordings", "transcripts")
 
 
 @dataclass(frozen=True)
@@ -376,9 +377,8 @@ def _seconds(recording: Path) -> int:
 
 
 def _fingerprint(config: AlignCorpusConfig) -> str:
-    """The inputs and options that decide the pieces, as a hash; a path is the same from whichever folder it is told."""
+    """The options that decide the pieces, as a hash."""
     chosen = {name: value for name, value in asdict(config).items() if name not in NOT_DECISIVE}
-    chosen |= {name: chosen[name].absolute() for name in ("recordings", "transcripts")}
     chosen["cutting"] = CUTTING
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

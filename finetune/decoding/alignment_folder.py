@@ -16,9 +16,10 @@ from typing import Any
 
 from preprocessing.errors import UsageError
 from preprocessing.storage.atomic_write import write_json_lines, write_text_atomically
+from preprocessing.storage.file_identity import file_state
 from preprocessing.storage.folder_lock import LOCK
 
-FINGERPRINT = "fingerprint"  # of inputs and options
+FINGERPRINT = "fingerprint"  # of version and options
 MANIFEST, REJECTS = "manifest.jsonl", "rejects.jsonl"
 
 Line = dict[str, Any]  # of manifest.jsonl or rejects.jsonl
@@ -53,12 +54,12 @@ def input_state(pair: Pair, weights: Sequence[tuple[str, int, int]]) -> InputSta
 
     None where its files cannot be read.
     """
+    state = file_state(pair.recording)
     try:
-        status = pair.recording.stat()
         text = hashlib.sha256(pair.transcript.read_bytes()).hexdigest()
     except OSError:  # said when it is aligned
         return None
-    return {"audio": [status.st_size, status.st_mtime_ns], "text": text, "weights": [list(one) for one in weights]}
+    return None if state is None else {"audio": [*state], "text": text, "weights": [list(one) for one in weights]}
 
 
 class AlignmentFolder:
@@ -84,12 +85,12 @@ class AlignmentFolder:
             raise self._unusable(error) from None
         if theirs not in (None, fingerprint) and not overwrite:
             raise UsageError(
-                f"{self.path}: was made with other inputs or options; expected a new folder, or the same options to go "
-                "on: choose another folder, or --overwrite true"
+                f"{self.path}: was made with other options, or by another version of this command; expected a new "
+                "folder, or the same options to go on: choose another folder, or --overwrite true"
             )
 
     def begin(self, fingerprint: str, *, overwrite: bool) -> None:
-        """Write the fingerprint of inputs and options. overwrite: what an earlier run has made is removed before."""
+        """Write the fingerprint of the options. overwrite: what an earlier run has made is removed before."""
         try:
             if self._fingerprint() is not None and overwrite:
                 self._remove_lists()
