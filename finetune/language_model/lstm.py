@@ -30,6 +30,7 @@ HELD_OUT_SHARE = 0.02  # of the sentences: decides which epoch is kept
 UNKNOWN_SHARE = 0.5  # of the times that a unit which occurs once in the text is read: <unk> takes its place
 MAX_GRADIENT_NORM = 1.0
 TOKENS_AT_ONCE = 8192  # when sentences are scored
+LOGITS_AT_ONCE = 1 << 23  # of tokens times units, 34 MB: more need memory and are no faster
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,17 @@ class LstmModel(nn.Module):
 
     def forward(self, ids: Tensor, hidden: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits [sentences, steps, units] of what follows each unit of ids [sentences, steps]; the hidden state."""
+        outputs, hidden = self._outputs(ids, hidden)
+        return self._logits(outputs), hidden
+
+    def _outputs(self, ids: Tensor, hidden: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What the logits are made of [sentences, steps, hidden_size]; the hidden state."""
         outputs, hidden = self.lstm(self.dropout(self.embedding(ids)), hidden)
-        return self.dropout(outputs) @ self.embedding.weight.T + self.bias, hidden
+        return self.dropout(outputs), hidden
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        """[..., hidden_size] -> [..., units]."""
+        return outputs @ self.embedding.weight.T + self.bias
 
     @property
     def is_of_characters(self) -> bool:
@@ -135,14 +145,19 @@ class LstmModel(nn.Module):
         return math.exp(total / (n_units - n_unknown + len(encoded))), n_units, n_unknown
 
     def losses(self, encoded: Sequence[Sequence[int]], *, of_unknown: bool = True) -> Tensor:
-        """-ln P of each encoded sentence [sentences]. of_unknown: whether that of unknown units is added."""
+        """-ln P of each encoded sentence [sentences]. of_unknown: whether that of unknown units is added.
+
+        The logits of at most LOGITS_AT_ONCE are computed together, however many units there are.
+        """
         device = self.bias.device
         rows = [torch.tensor(one) for one in encoded]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1).to(device)
-        logits, _ = self(ids[:, :-1].clamp(min=0))
+        outputs, _ = self._outputs(ids[:, :-1].clamp(min=0), None)
         targets = ids[:, 1:] if of_unknown else ids[:, 1:].masked_fill(ids[:, 1:] == self._ids[UNKNOWN], -1)
-        losses = cross_entropy(logits.transpose(1, 2), targets, ignore_index=-1, reduction="none")
-        return losses.sum(dim=1)
+        n_tokens = max(1, LOGITS_AT_ONCE // len(self._ids))
+        parts = zip(torch.split(outputs.flatten(0, 1), n_tokens), torch.split(targets.flatten(), n_tokens), strict=True)
+        losses = [cross_entropy(self._logits(some), own, ignore_index=-1, reduction="none") for some, own in parts]
+        return torch.cat(losses).view_as(targets).sum(dim=1)
 
     def save(self, folder: Path) -> None:
         """Write lstm.safetensors and lstm.json."""
