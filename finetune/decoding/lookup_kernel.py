@@ -18,7 +18,7 @@ Scalar: TypeAlias = Any  # a number, whose type numba infers: numpy's stubs do n
 def find_slot(keys: Array, key: Scalar) -> Scalar:
     """The place of a key in a hash table, or the empty one where it belongs. The table's size is a power of two."""
     mask = len(keys) - 1
-    place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)
+    place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)  # all of the key decides these bits
     slot = np.int64(place) & mask
     while keys[slot] != key and keys[slot] != -1:
         slot = (slot + 1) & mask
@@ -27,6 +27,7 @@ def find_slot(keys: Array, key: Scalar) -> Scalar:
 
 @compiled_borrowing
 def table_size(n_keys: Scalar) -> Scalar:
+    """The size of a table that so many keys fill by a quarter to a half."""
     size = 16
     while size < 2 * n_keys:
         size *= 2
@@ -49,39 +50,43 @@ def build_ngram_tables(
     unigram_logps: NaN for a word that is no unigram.
     """
     n_words = len(unigram_logps)
-    most_contexts = 1 + n_words + order * len(lengths)
-    keys = np.full(table_size(order * len(lengths)), -1, dtype=np.int64)
+    keys = np.full(table_size(len(lengths)), -1, dtype=np.int64)  # enough where the contexts of all are n-grams, too
     slot_logps = np.full(len(keys), np.nan)
-    slot_nexts = np.zeros(len(keys), dtype=np.int32)
+    extended = np.zeros(len(keys), dtype=np.int32)  # the context of all the words, 0 where there is none (yet)
     unigram_nexts = np.zeros(n_words, dtype=np.int32)
-    context_backoffs = np.zeros(most_contexts)
-    suffixes = np.zeros(most_contexts, dtype=np.int32)
     n_contexts = 1
     if order > 1:
         for word in range(n_words):
             unigram_nexts[word] = n_contexts
-            context_backoffs[n_contexts] = unigram_backoffs[word]
             n_contexts += 1
-    extended = np.zeros(len(keys), dtype=np.int32)  # the context of all the words, 0 where there is none (yet)
+    n_keys = 0
     for i in range(len(lengths)):
         length = lengths[i]
+        if 2 * (n_keys + length - 1) > len(keys):
+            keys, slot_logps, extended = _twice_as_large(keys, slot_logps, extended)
         context = unigram_nexts[ids[i, 0]]
         for j in range(1, length):
             slot = find_slot(keys, (np.int64(context) << 32) | ids[i, j])
-            is_last = j == length - 1
-            keys[slot] = (np.int64(context) << 32) | ids[i, j]
-            if is_last:
+            if keys[slot] == -1:
+                keys[slot] = (np.int64(context) << 32) | ids[i, j]
+                n_keys += 1
+            if j == length - 1:
                 slot_logps[slot] = logps[i]
             if extended[slot] == 0 and j + 1 < order:  # a context that is no n-gram of its own costs nothing to leave
                 extended[slot] = n_contexts
                 n_contexts += 1
-            if is_last and j + 1 < order:
-                context_backoffs[extended[slot]] = backoffs[i]
             context = extended[slot]
+    slot_nexts = np.zeros(len(keys), dtype=np.int32)
+    context_backoffs = np.zeros(n_contexts)
+    suffixes = np.zeros(n_contexts, dtype=np.int32)
+    if order > 1:
+        context_backoffs[1 : n_words + 1] = unigram_backoffs
     for i in range(len(lengths)):  # all contexts are known now
         for n in range(2, min(lengths[i], order - 1) + 1):
             context = _context(keys, extended, unigram_nexts, ids[i, :n])
             suffixes[context] = _longest_context(keys, extended, unigram_nexts, ids[i, 1:n])
+            if n == lengths[i]:
+                context_backoffs[context] = backoffs[i]
         slot = find_slot(
             keys,
             (np.int64(_context(keys, extended, unigram_nexts, ids[i, : lengths[i] - 1])) << 32)
@@ -95,9 +100,22 @@ def build_ngram_tables(
         slot_nexts,
         unigram_logps,
         unigram_nexts,
-        context_backoffs[:n_contexts].copy(),
-        suffixes[:n_contexts].copy(),
+        context_backoffs,
+        suffixes,
     )
+
+
+@compiled
+def _twice_as_large(keys: Array, slot_logps: Array, extended: Array) -> tuple[Array, Array, Array]:
+    """The same table of n-grams with twice as many slots."""
+    new_keys = np.full(2 * len(keys), -1, dtype=np.int64)
+    new_logps = np.full(len(new_keys), np.nan)
+    new_extended = np.zeros(len(new_keys), dtype=np.int32)
+    for old in range(len(keys)):
+        if keys[old] != -1:
+            slot = find_slot(new_keys, keys[old])
+            new_keys[slot], new_logps[slot], new_extended[slot] = keys[old], slot_logps[old], extended[old]
+    return new_keys, new_logps, new_extended
 
 
 @compiled_borrowing

@@ -239,6 +239,37 @@ def test_flat_arrays_of_a_file_that_lacks_contexts(tmp_path: Path) -> None:
         np.testing.assert_allclose(own, expected, rtol=1e-5, equal_nan=True)
 
 
+def test_the_hash_table_has_room_for_the_contexts_that_a_file_lacks() -> None:
+    """Random n-grams of five words, none of whose beginnings is an n-gram."""
+    from finetune.decoding.lookup_kernel import score_words
+
+    unigrams = {(word,): (-float(i), -0.1 * i) for i, word in enumerate(("<s>", "</s>", "<unk>", *"abcd"), 1)}
+    generator = np.random.default_rng(0)
+    longest = {tuple(generator.choice(list("abcd"), 5).tolist()): (-0.01 * i, 0.0) for i in range(100)}
+    model = NgramModel((unigrams, {}, {}, {}, longest))
+    flat = FlatNgram.of(model)
+    keys = flat.tables.keys
+    n_keys = len({ngram[:n] for ngram in longest for n in range(2, 6)})
+    assert (keys != -1).sum() == n_keys <= len(keys) / 2
+    for sentence in generator.choice(list("abcd"), (200, 8)).tolist():
+        numbers = np.array([*(flat.words[word] for word in sentence), flat.end], dtype=np.int32)
+        assert score_words(flat.tables, flat.begin, numbers) == pytest.approx(model.score_sentence(sentence), abs=1e-9)
+
+
+def test_the_hash_table_of_a_complete_model_is_filled_by_a_quarter_and_more_and_its_keys_are_found_at_once() -> None:
+    """Also those of a word that follows many contexts."""
+    from finetune.decoding.lookup_kernel import find_slot
+
+    words = [f"w{i}" for i in range(2000)]
+    flat = FlatNgram.of(estimate([[word, "THE", words[7 * i % 2000]] for i, word in enumerate(words)], 3))
+    keys = flat.tables.keys
+    (used,) = (keys != -1).nonzero()
+    assert len(keys) / 4 < len(used) <= len(keys) / 2
+    empty = np.full(len(keys), -1)
+    passed = [(slot - find_slot(empty, keys[slot])) % len(keys) for slot in used.tolist()]
+    assert np.mean(passed) < 1.0
+
+
 @settings(max_examples=40)
 @given(st.integers(1, 30), st.integers(0, 10**6), st.integers(1, 8))
 def test_any_width_ends_in_texts_with_their_probability(n_frames: int, seed: int, width: int) -> None:
