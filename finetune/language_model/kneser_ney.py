@@ -14,7 +14,7 @@ count, the discounts are those of its option --discount_fallback, and a note nam
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, NgramModel
 from preprocessing.cli.notes import note_once
@@ -36,30 +36,37 @@ def estimate(
     Raises ValueError on a sentence with one of the words <s>, </s> and <unk>, as lmplz refuses it.
     """
     counts = _counts(sentences, order)
-    adjusted = _adjusted(counts)
-    unseen = [(UNKNOWN,), *((word,) for word in also if (word,) not in adjusted[0])]
-    vocabulary = len({ngram for ngram in adjusted[0] if ngram != (BEGIN,)}) + len(unseen)
-    lower: dict[Ngram, float] = {}
-    tables: list[dict[Ngram, float]] = []  # probabilities of each order
-    backoffs: list[dict[Ngram, float]] = []  # of contexts, one word shorter than the n-grams of the order
-    all_discounts = [_discounts(found) for found in adjusted]
-    _note_fallback(all_discounts)
-    for n, (found, discounts) in enumerate(zip(adjusted, all_discounts, strict=True), 1):
-        probabilities, left = _discounted(found, discounts or FALLBACK)
-        backoffs.append(left)
+    entries: list[dict[Ngram, tuple[float, float]]] = []
+    all_discounts: list[Discounts | None] = []
+    lower: dict[Ngram, float] = {}  # probabilities of the order before
+    rare: set[Ngram] = set()  # n-grams of the order before that are left out
+    unseen: list[Ngram] = []
+    vocabulary = 0
+    for n in range(1, order + 1):  # at the peak of memory, what is no longer needed of lower orders is freed
+        adjusted = _adjusted(counts, n)
+        own_rare = {ngram for ngram, count in counts[n - 1].items() if count < min_count} if n > 2 else set()
+        counts[n - 1] = Counter()
+        if n == 1:
+            unseen = [(UNKNOWN,), *((word,) for word in also if (word,) not in adjusted)]
+            vocabulary = len(adjusted) + len(unseen)
+        all_discounts.append(_discounts(adjusted))
+        probabilities, left = _discounted(adjusted, all_discounts[-1] or FALLBACK)
+        del adjusted
         for ngram in probabilities:
             below = 1.0 / vocabulary if n == 1 else lower[ngram[1:]]
             probabilities[ngram] += left[ngram[:-1]] * below
         if n == 1:
             probabilities |= dict.fromkeys(unseen, left[()] / vocabulary)
-        tables.append(probabilities)
-        lower = probabilities
-    kept = _kept(counts, tables, min_count)
-    entries = []
-    for n, ngrams in enumerate(kept, 1):
-        over = backoffs[n] if n < len(backoffs) else {}
-        entries.append({g: (math.log(tables[n - 1][g]), _ln(over.get(g, 1.0))) for g in ngrams})
-    entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, _ln(backoffs[1].get((BEGIN,), 1.0)) if order > 1 else 0.0)
+        else:
+            entries.append(_entries(lower, left, rare))
+        if n == 2:
+            entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, _ln(left.get((BEGIN,), 1.0)))
+        lower, rare = probabilities, own_rare
+        del probabilities, left
+    _note_fallback(all_discounts)
+    entries.append(_entries(lower, {}, rare))
+    if order == 1:
+        entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, 0.0)
     return _renormalised(NgramModel(tuple(entries))) if min_count > 1 else NgramModel(tuple(entries))
 
 
@@ -95,30 +102,31 @@ def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngra
     return counts
 
 
-def _adjusted(counts: Sequence[Counter[Ngram]]) -> list[dict[Ngram, int]]:
-    """Kneser-Ney's counts: in the highest order the counts, in lower ones the number of words that precede an n-gram;
-    of n-grams that begin with BEGIN, which nothing precedes, their counts.
+def _adjusted(counts: Sequence[Counter[Ngram]], n: int) -> Mapping[Ngram, int]:
+    """Kneser-Ney's counts of n-grams of n words, from the counts of these and of the next order: in the highest order
+    the counts, in lower ones the number of words that precede an n-gram; of n-grams that begin with BEGIN, which
+    nothing precedes, their counts.
     """
-    adjusted: list[dict[Ngram, int]] = []
-    for n, found in enumerate(counts, 1):
-        if n == len(counts):
-            adjusted.append({ngram: count for ngram, count in found.items() if ngram != (BEGIN,)})
-            continue
-        contexts = Counter(longer[1:] for longer in counts[n])
-        first = {ngram: count for ngram, count in found.items() if ngram[0] == BEGIN and n > 1}
-        adjusted.append({ngram: contexts[ngram] for ngram in found if ngram[0] != BEGIN} | first)
-    return adjusted
+    found = counts[n - 1]
+    if n == len(counts):
+        return found if n > 1 else {ngram: count for ngram, count in found.items() if ngram != (BEGIN,)}
+    contexts = Counter(longer[1:] for longer in counts[n])
+    first = {ngram: count for ngram, count in found.items() if ngram[0] == BEGIN and n > 1}
+    return {ngram: contexts[ngram] for ngram in found if ngram[0] != BEGIN} | first
 
 
 def _discounted(adjusted: Mapping[Ngram, int], discounts: Discounts) -> tuple[dict[Ngram, float], dict[Ngram, float]]:
     """The discounted probability of each n-gram, and the probability that the discounts free in each context, b(h)."""
     totals: defaultdict[Ngram, int] = defaultdict(int)
-    removed: defaultdict[Ngram, float] = defaultdict(float)
+    left: defaultdict[Ngram, float] = defaultdict(float)
     for ngram, count in adjusted.items():
-        totals[ngram[:-1]] += count
-        removed[ngram[:-1]] += discounts[min(count, 3) - 1]
+        context = ngram[:-1]
+        totals[context] += count
+        left[context] += discounts[min(count, 3) - 1]
     shares = {g: (count - discounts[min(count, 3) - 1]) / totals[g[:-1]] for g, count in adjusted.items()}
-    return shares, {context: removed[context] / total for context, total in totals.items()}
+    for context, total in totals.items():
+        left[context] /= total
+    return shares, left
 
 
 def _discounts(adjusted: Mapping[Ngram, int]) -> Discounts | None:
@@ -150,13 +158,17 @@ def _ln(probability: float) -> float:
     return math.log(probability) if probability > 0.0 else LOG10_ZERO * LN10
 
 
-def _kept(
-    counts: Sequence[Counter[Ngram]], tables: Sequence[Mapping[Ngram, float]], min_count: int
-) -> list[list[Ngram]]:
-    """The n-grams of each order with `min_count` and more occurrences, and all of one and two words. What a longer one
-    begins and ends with is kept too, as an ARPA file must have it: it occurs no less often.
+def _entries(
+    probabilities: Mapping[Ngram, float], backoffs: Mapping[Ngram, float], rare: Set[Ngram]
+) -> dict[Ngram, tuple[float, float]]:
+    """The logarithms of one order without the rare n-grams. backoffs: of those that are contexts. What a longer n-gram
+    that is kept begins and ends with is kept too, as an ARPA file must have it: it occurs no less often.
     """
-    return [[g for g in table if n <= 2 or counts[n - 1][g] >= min_count] for n, table in enumerate(tables, 1)]
+    return {
+        ngram: (math.log(probability), _ln(backoffs[ngram]) if ngram in backoffs else 0.0)
+        for ngram, probability in probabilities.items()
+        if ngram not in rare
+    }
 
 
 def _renormalised(model: NgramModel) -> NgramModel:
