@@ -8,25 +8,33 @@ from torch import Tensor
 from finetune.decoding.beam import BeamHypothesis, BeamSettings
 from finetune.decoding.search import Search
 from finetune.language_model.lstm import LstmModel
-from finetune.language_model.ngram import BOUNDARY
+from finetune.language_model.ngram import BOUNDARY, LN10
 
 
 @dataclass(frozen=True)
 class RescoredHypothesis:
-    """A hypothesis under its score before rescoring, and ln P(text) of the LSTM."""
+    """A hypothesis under its score before rescoring, and what the LSTM's weight multiplies: ln P(text), and of words
+    ln 10 * `BeamSettings.unk_score_offset` for each that the LSTM does not know and that is no hot word, as in the
+    search.
+    """
 
     hypothesis: BeamHypothesis
     logp: float
 
 
 class RescoringSearch:
-    """A search whose n-best list is rescored: its score + weight * ln P(text) of an LSTM.
+    """A search whose n-best list is rescored: its score + weight * `RescoredHypothesis.logp`.
 
     The first search runs twice: `decode_beams`, which follows all prefixes, may lack the text that `decode` finds.
     """
 
     def __init__(self, first: Search, model: LstmModel, weight: float) -> None:
         self._first, self._model, self._weight = first, model, weight
+
+    @property
+    def settings(self) -> BeamSettings:
+        """Those of the first search."""
+        return self._first.settings
 
     def with_settings(self, settings: BeamSettings) -> "RescoringSearch":
         """The same rescoring of the first search under other settings."""
@@ -47,8 +55,19 @@ class RescoringSearch:
         texts = [one.text.split() for found in lists for one in found]
         if self._model.is_of_characters:
             texts = [list(BOUNDARY.join(words)) for words in texts]
-        logps = iter(self._model.score_sentences(texts))
+        logps = (
+            logp + offset for logp, offset in zip(self._model.score_sentences(texts), self._offsets(texts), strict=True)
+        )
         return [[RescoredHypothesis(one, next(logps)) for one in found] for found in lists]
+
+    def _offsets(self, texts: Sequence[Sequence[str]]) -> list[float]:
+        """What is added to each text's ln P for its unknown words. Without it a word LSTM, which gives each of them the
+        probability of all together, favours them.
+        """
+        if self._model.is_of_characters:
+            return [0.0] * len(texts)
+        offset, hot = LN10 * self.settings.unk_score_offset, self.settings.hot
+        return [sum(offset for word in words if word not in self._model and word not in hot) for words in texts]
 
     def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
         """The hypotheses of `scored` under their new scores, best first."""
@@ -68,6 +87,6 @@ class RescoringSearch:
 
 
 def rescored(found: Sequence[RescoredHypothesis], weight: float) -> list[BeamHypothesis]:
-    """The hypotheses with the weight times the LSTM's ln P(text) added to their scores, best first."""
+    """The hypotheses with the weight times `RescoredHypothesis.logp` added to their scores, best first."""
     again = [replace(one.hypothesis, score=one.hypothesis.score + weight * one.logp) for one in found]
     return sorted(again, key=lambda one: -one.score)

@@ -19,6 +19,10 @@ from preprocessing.units import Vocabulary
 class Search(Protocol):
     """A beam search, as `BeamSearch` answers. log_probs: [frames, units], natural logarithms, on the CPU."""
 
+    @property
+    def settings(self) -> BeamSettings:
+        """The weights of the score, and what is pruned."""
+
     def with_settings(self, settings: BeamSettings) -> "Search":
         """The search of the same language model under other settings."""
 

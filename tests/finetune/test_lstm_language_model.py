@@ -2,14 +2,20 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
 
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.language_model_folder import find_language_model, load_language_model
 from finetune.decoding.rescoring import RescoringSearch
 from finetune.decoding.search import make_search
+from finetune.language_model import lstm
 from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.kneser_ney import perplexity
 from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, hold_out
@@ -59,6 +65,25 @@ def test_one_by_one_as_in_a_batch(folder: Path, units: str) -> None:
 
 
 @UNITS
+def test_logits_are_computed_in_parts_however_many_units_there_are(
+    folder: Path, units: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LstmModel.load(folder / units)
+    sentences = [in_units(text, units) for text in (SENTENCE, "A DOG", "THE CAT", "CAT CAT CAT CAT")] + [[]]
+    scores, perplexity_of_all = model.score_sentences(sentences), model.perplexity(sentences)
+    sizes = []
+    monkeypatch.setattr(lstm, "LOGITS_AT_ONCE", 60)
+    monkeypatch.setattr(
+        lstm,
+        "cross_entropy",
+        lambda logits, *own, **o: sizes.append(logits.numel()) or cross_entropy(logits, *own, **o),
+    )
+    assert model.score_sentences(sentences) == pytest.approx(scores, abs=1e-5)
+    assert model.perplexity(sentences) == pytest.approx(perplexity_of_all, rel=1e-6)
+    assert max(sizes) <= 60 < sum(sizes) / 2
+
+
+@UNITS
 def test_it_learns_what_is_said(folder: Path, units: str) -> None:
     model = LstmModel.load(folder / units)
     said, not_said = model.score_sentences([in_units(text, units) for text in (SENTENCE, "SAT THE A")])
@@ -82,7 +107,28 @@ def test_it_mends_what_was_misheard(folder: Path, units: str) -> None:
     for before in first.decode_beams(log_probs):
         (after,) = [one for one in rescored.decode_beams(log_probs) if one.text == before.text]
         own = model.score_sentences([in_units(before.text, units)])[0]
+        n_unknown = (
+            sum(word not in ("THE", "CAT", "A", "SAT") for word in before.text.split()) if units == "words" else 0
+        )
+        own -= 10 * math.log(10) * n_unknown
         assert after.score == pytest.approx(before.score + 0.5 * own, abs=1e-3)
+
+
+def test_words_that_the_lstm_does_not_know_are_rescored_with_the_offset_of_the_search_unless_they_are_hot(
+    folder: Path,
+) -> None:
+    vocabulary = Vocabulary.of_characters([SENTENCE])
+    model = LstmModel.load(folder / "words")
+    for hotwords, n_unknown in (((), 1), (("CET",), 0)):
+        settings = BeamSettings(unk_score_offset=-3.0, hotwords=hotwords)
+        first = make_search(vocabulary, None, settings)
+        search = RescoringSearch(first, model, 0.5)
+        (found,) = search.scored([misheard(vocabulary)])
+        logps = {one.hypothesis.text: one.logp for one in found}
+        expected = model.score_sentences([["THE", "CET", "SAT"]])[0] - 3.0 * math.log(10) * n_unknown
+        assert logps["THE CET SAT"] == pytest.approx(expected, abs=1e-3)
+        assert logps[SENTENCE] == pytest.approx(model.score_sentences([SENTENCE.split()])[0], abs=1e-3)
+        assert search.settings == settings
 
 
 def test_rescoring_with_a_weight_of_0_is_no_worse_than_none() -> None:
@@ -143,6 +189,57 @@ def test_words_that_are_not_learnt_from_are_unknown_and_expected_where_they_stan
     once = [model.score(state, words[2])[0] for words in training]
     assert model.score(state, "XYZZY")[0] > max(once) + 1.0  # near ln 0.5, beside half of ln 0.01 each
     assert model.score(model.begin(), "XYZZY")[0] < -1.0
+
+
+def tiny_training(
+    training: list[list[str]], held_out: list[list[str]], epochs: int
+) -> Iterator[tuple[lstm.Epoch, LstmModel]]:
+    shape = LstmShape(lstm.known_units(training, None), False, 4, 1, 0.0)
+    return lstm.train_lstm(
+        training, held_out, shape, epochs=epochs, learning_rate=0.1, batch_tokens=8, seed=0, device="cpu"
+    )
+
+
+def test_training_goes_on_from_the_last_weights_and_yields_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more the model learns of A, the less it expects B."""
+    begins: list[torch.Tensor] = []
+    ends: list[torch.Tensor] = []
+    own = LstmModel.train
+
+    def recorded(model: LstmModel, mode: bool = True) -> LstmModel:
+        (begins if mode else ends).append(model.bias.detach().clone())
+        return own(model, mode)
+
+    monkeypatch.setattr(LstmModel, "train", recorded)
+    yielded = []
+    for epoch, model in tiny_training([["A"]] * 20 + [["B"]], [["B"]], 3):
+        yielded.append((epoch.is_best, model.bias.detach().clone()))
+    assert [is_best for is_best, _ in yielded] == [True, False, False]
+    assert all(torch.equal(bias, ends[0]) for _, bias in yielded)
+    assert torch.equal(begins[1], ends[0]) and torch.equal(begins[2], ends[1])
+    assert not torch.equal(ends[1], ends[0])
+
+
+def test_units_that_occur_once_alone_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced: list[set[int]] = []
+    monkeypatch.setattr(lstm, "_with_unknown", lambda batch, once, *_: replaced.append(once) or batch)
+    training = [["A", "A", "A", "B"], ["B", "C"], ["D"]]
+    ((_, model),) = tiny_training(training, training, 1)
+    assert replaced[0] == {model.encode([word])[1] for word in ("C", "D")}
+
+
+def test_half_of_the_times_a_unit_is_replaced() -> None:
+    batch = [[0, 3, 4, 1]] * 2000
+    found = lstm._with_unknown(batch, {3}, 2, torch.Generator().manual_seed(0))
+    assert all(one in ([0, 3, 4, 1], [0, 2, 4, 1]) for one in found)
+    assert 0.45 < sum(one[1] == 2 for one in found) / 2000 < 0.55
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=30), st.integers(1, 40))
+def test_batches_hold_no_more_units_than_stated_with_padding(lengths: list[int], batch_tokens: int) -> None:
+    batches = lstm._batches([[0] * length for length in lengths], batch_tokens)
+    assert sorted(len(one) for batch in batches for one in batch) == sorted(lengths)
+    assert all(len(batch) * max(map(len, batch)) <= batch_tokens or len(batch) == 1 for batch in batches)
 
 
 @UNITS
