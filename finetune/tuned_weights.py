@@ -110,14 +110,16 @@ def choose(
     speakers: Sequence[str | None],
     metric: "Metric" = "wer",
 ) -> Tuned:
-    """The best point and whether it helps. errors: of each utterance at each (alpha, beta); of ties the first is taken,
-    which has the lower alpha. lengths: of the references, in words or characters as errors and `metric` are.
+    """The best point and whether it helps. errors: of each utterance at each (alpha, beta); of ties the lowest alpha is
+    taken, and of its betas that nearest the default. lengths: of the references, in words or characters as errors and
+    `metric` are.
     """
     import numpy as np
 
+    from finetune.decoding.beam import BeamSettings
     from finetune.metrics import difference, matched_pairs, resample
 
-    points = sorted(errors)
+    points = sorted(errors, key=lambda point: (point[0], abs(point[1] - BeamSettings.beta), point[1]))
     table = np.array([errors[point] for point in points])  # [points, utterances]
     resampling = resample(speakers, seed=0)
     held_out = _held_out_errors(table, resampling)
@@ -179,19 +181,24 @@ def _held_out_errors(table: "np.ndarray[Any, Any]", resampling: "Resampling") ->
 
 
 def at_edges(found: Tuned) -> list[str]:
-    """A sentence for each of alpha, beta and the rescoring weight that was chosen at an end of its values, where there
-    is more beyond it.
+    """A sentence for each of alpha, beta and the rescoring weight that was chosen at an end of its values, where more
+    beyond it may be better: the value next to it makes more errors.
 
     Below an alpha or a weight of 0 there is nothing to try.
     """
     sentences = []
-    axes = [("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)]
-    if found.rescoring is not None:
-        axes.append(("rescore_weights", found.rescoring.weight, found.rescoring.weights))
-    for flag, value, tried in axes:
-        if len(tried) > 1 and value == tried[-1]:
+    alpha, beta = found.alphas.index(found.alpha), found.betas.index(found.beta)
+    axes = [
+        ("alphas", alpha, found.alphas, [rates[beta] for rates in found.rates]),
+        ("betas", beta, found.betas, found.rates[alpha]),
+    ]
+    if (lstm := found.rescoring) is not None:
+        axes.append(("rescore_weights", lstm.weights.index(lstm.weight), lstm.weights, lstm.rates))
+    for flag, place, tried, rates in axes:
+        value, is_last = tried[place], place == len(tried) - 1
+        if is_last and place > 0 and rates[place - 1] > rates[place]:
             sentences.append(f"{value:g} is the largest of --{flag}: try larger ones, too")
-        if len(tried) > 1 and value == tried[0] and (flag == "betas" or value > 0):
+        if not is_last and place == 0 and rates[1] > rates[0] and (flag == "betas" or value > 0):
             sentences.append(f"{value:g} is the smallest of --{flag}: try smaller ones, too")
     return sentences
 

@@ -62,6 +62,28 @@ def test_the_best_point_is_chosen_and_helps() -> None:
     assert found.held_out.value == pytest.approx((sum(better) - 120) / 400)
 
 
+def test_each_half_is_measured_at_the_point_that_is_best_on_the_other() -> None:
+    half = [int(speaker[1]) % 2 for speaker in SPEAKERS]
+    errors = {(0.3, 0.0): [5 * h for h in half], (0.6, 0.0): [5 * (1 - h) for h in half]}
+    assert choose(errors, GREEDY, [10] * 40, SPEAKERS).held_out.value == pytest.approx(0.2)  # 5 of 10 words, not 3
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(0.6, 1.0), (0.3, -1.0), (0.3, 2.0)], (0.3, 2.0)),
+        ([(0.3, beta) for beta in (-1.0, 0.0, 1.0, 2.0)], (0.3, 1.0)),
+        ([(0.3, 2.0), (0.3, 0.0)], (0.3, 0.0)),
+    ],
+)
+def test_of_points_with_as_few_errors_the_lowest_alpha_and_the_beta_nearest_the_default_are_taken(
+    points: list[tuple[float, float]], expected: tuple[float, float]
+) -> None:
+    grid = {(alpha, beta): [3] * 40 for alpha in (0.0, 0.3, 0.6) for beta in (-1.0, 0.0, 1.0, 2.0)}
+    found = choose(grid | dict.fromkeys(points, [1] * 40), GREEDY, [10] * 40, SPEAKERS)
+    assert (found.alpha, found.beta) == expected
+
+
 def test_chance_is_not_taken_for_help() -> None:
     """The best of many points that are as good as greedy decoding is better on what it was chosen on alone."""
     generator = np.random.default_rng(0)
@@ -342,6 +364,14 @@ def test_an_optimum_at_an_end_of_the_grid_is_said(best: tuple[float, float], sai
     assert at_edges(choose(above_zero, GREEDY, [10] * 40, SPEAKERS)) == [
         "0.2 is the smallest of --alphas: try smaller ones, too"
     ]
+
+
+@pytest.mark.parametrize("betas", [(0.0, 1.0), (1.0, 2.0)])
+def test_nothing_is_said_of_an_end_where_the_next_value_is_as_good(betas: tuple[float, float]) -> None:
+    found = choose({(alpha, beta): [1] * 40 for alpha in (0.3, 0.6) for beta in betas}, GREEDY, [10] * 40, SPEAKERS)
+    rescoring = choose_weight("lstm", {0.5: [1] * 40, 1.0: [1] * 40}, GREEDY, [10] * 40, SPEAKERS)
+    assert (found.alpha, found.beta, rescoring.weight) == (0.3, 1.0, 0.5)
+    assert at_edges(replace(found, rescoring=rescoring)) == []
 
 
 def test_the_surface_of_one_point_is_drawn(tmp_path: Path) -> None:
