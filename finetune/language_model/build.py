@@ -1,9 +1,13 @@
 """The commands `python -m finetune.language_model build` and `train`: from a text to an ARPA file, or to an LSTM."""
 
-from collections.abc import Mapping, Sequence
+import gzip
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TextIO
 
 from rich.console import Console
 
@@ -35,7 +39,7 @@ class LanguageModelConfig:
     """Text file (.txt or .txt.gz) with one utterance per line, or a corpus, whose texts are used."""
 
     output: Path
-    """ARPA file to write."""
+    """ARPA file to write, gzipped where it ends in .gz."""
 
     order: int | None = None
     """Order of the model: the longest n-grams. Default: 3 words or 6 characters."""
@@ -202,7 +206,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
             ) from None
     _say_if_unspaced(config.text, sentences, config.units, console)
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(config.output) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_file(config.output) as temporary, _text_to_write(temporary) as file:
         write_arpa(model, file)
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
@@ -210,6 +214,23 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
         figures = perplexity(model, _sentences(open_raw_text(config.evaluate), normalise, config.units))
         console.print(f"{config.evaluate}: {_perplexity_sentence(*figures, config.units)}")
     return model
+
+
+@contextmanager
+def _text_to_write(path: Path) -> Iterator[TextIO]:
+    """A text file opened for writing as UTF-8, gzipped where its suffix is .gz: the same text gives the same bytes,
+    whenever it is written and whatever the file is called.
+    """
+    if path.suffix != ".gz":
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    with (
+        path.open("wb") as binary,
+        gzip.GzipFile(filename="", mode="wb", fileobj=binary, compresslevel=6, mtime=0) as zipped,
+        io.TextIOWrapper(zipped, encoding="utf-8") as text,
+    ):
+        yield text
 
 
 def _perplexity_sentence(value: float, n_units: int, n_unknown: int, units: str) -> str:
@@ -260,7 +281,8 @@ def _open_text(config: LanguageModelConfig | TrainLstmConfig, console: Console) 
 
 def _sentences(text: RawText, normalise: Profile, units: str) -> list[list[str]]:
     """The words or characters of each line or utterance that has any. Raises InputError where none has."""
-    sentences = [words for line in text.lines if (words := normalise(line.text).split())]
+    lines = (normalise(line.text).split() for line in text.lines)
+    sentences = [[*map(sys.intern, words)] for words in lines if words]  # each word once in memory
     if not sentences:
         raise InputError(f"{text.reference}: no words in it; expected text: name another file, or another --profile")
     return sentences if units == "words" else [list(BOUNDARY.join(words)) for words in sentences]

@@ -301,6 +301,17 @@ def test_chinese_characters_stay_as_labels_have_them() -> None:
     assert profile_by_language([RawText("zh.jsonl", [], frozenset({"zh-TW"}))])[0] == "basic:zh-TW"
 
 
+def test_an_output_that_ends_in_gz_is_gzipped_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("hello wörld\nhello you\n", encoding="utf-8")
+    for name in ("a.arpa", "b.arpa.gz", "c.arpa.gz"):
+        build_language_model(LanguageModelConfig(str(lines), tmp_path / name, order=2, profile="basic"))
+    zipped = (tmp_path / "b.arpa.gz").read_bytes()
+    assert gzip.decompress(zipped) == (tmp_path / "a.arpa").read_bytes()
+    assert zipped == (tmp_path / "c.arpa.gz").read_bytes() and zipped[4:8] == bytes(4)  # no time
+    assert sorted(read_arpa(tmp_path / "b.arpa.gz").words) == ["hello", "wörld", "you"]
+
+
 def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text("Hello you\nyou yell\nhello\n")
