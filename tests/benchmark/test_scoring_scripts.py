@@ -241,6 +241,7 @@ def test_a_change_is_of_the_metric() -> None:
         (None, ["ມື້ນີ້ອາກາດດີ"], "cer"),
         (None, ["ဒီနေ့ရာသီဥတုကောင်းတယ်"], "cer"),
         (None, ["오늘 날씨가 좋다", "the weather", "आज मौसम अच्छा है", ""], "wer"),
+        (None, ["今天", "today"], "wer"),
         (None, [*CHINESE[:2], "the weather", "is", "nice"], "wer"),
         (None, [], "wer"),
     ],

@@ -92,6 +92,14 @@ def test_speech_without_text_is_cut_out() -> None:
     assert found[0].end <= untold[0] + 0.02 and found[1].start >= untold[1] - 0.02
 
 
+def test_speech_without_text_of_as_many_frames_as_are_allowed_is_no_cut() -> None:
+    log_probs = spoken("ABC", 20, "DEF", 10, "CDE", 20)
+    n_frames = max(star.n_frames for star in aligned(log_probs, "ABC CDE").untranscribed)
+    for max_star_frames, expected in ((n_frames, ["ABC CDE"]), (n_frames - 1, ["ABC", "CDE"])):
+        options = replace(ALL, max_star_frames=max_star_frames)
+        assert texts(pieces(log_probs, "ABC CDE", options), "ABC CDE") == expected
+
+
 @pytest.mark.parametrize("written", [["F", " 21", "", " G"], ["F", " 21", ""]])
 def test_speech_without_text_within_a_written_word_is_doubted(written: list[str]) -> None:
     """No piece begins in it, as with the second half of its sound and no text; others are cut as ever."""

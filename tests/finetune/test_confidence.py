@@ -14,7 +14,6 @@ from finetune.decoding.alignment import align, align_greedy
 from finetune.decoding.beam import BeamSearch
 from finetune.decoding.confidence import (
     MEASURES,
-    TSALLIS_ALPHA,
     Calibration,
     fit_calibration,
     frame_certainty,
@@ -84,8 +83,8 @@ def test_certainty_is_0_for_equal_probabilities_and_1_for_one_unit(measure: str)
     p = [0.6, *[0.4 / 6] * 6]
     if measure == "gibbs":
         entropy, highest = -sum(x * math.log(x) for x in p), math.log(7)
-    else:  # Laptev & Ginsburg 2022, equation 4
-        entropy, highest = ((1 - sum(x**TSALLIS_ALPHA for x in q)) / (TSALLIS_ALPHA - 1) for q in (p, [1 / 7] * 7))
+    else:  # Laptev & Ginsburg 2022, equation 4, with alpha 1/3
+        entropy, highest = ((sum(x ** (1 / 3) for x in q) - 1) / (2 / 3) for q in (p, [1 / 7] * 7))
     expected = (math.exp(-entropy) - math.exp(-highest)) / (1 - math.exp(-highest))
     assert float(values[2]) == pytest.approx(expected, rel=1e-4)
 

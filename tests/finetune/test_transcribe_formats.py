@@ -129,6 +129,11 @@ def test_segments_hold_all_words_and_intervals_are_contiguous(durations: list[tu
     assert [span[2] for span in tiers["words"] if span[2]] == [" ".join(word.word.split()) for word in words]
 
 
+def test_a_long_segment_is_cut_after_a_comma_where_the_pauses_are_equal() -> None:
+    words = spoken([(0.25, 0.75, "A," if place == 2 else "A") for place in range(8)])
+    assert [len(segment.words or ()) for segment in segments_of(words)] == [3, 5]
+
+
 def test_speakers_are_named_in_every_format_and_their_words_keep_their_order(tmp_path: Path) -> None:
     words = {
         "Ann": [(1.0, 1.4, " YES"), (1.4, 2.5, " SURE"), (6.0, 6.5, " BYE")],
