@@ -391,6 +391,23 @@ def test_a_hot_word_that_the_language_model_lacks(
         assert found.score == pytest.approx(best.score, abs=0.01)
 
 
+@BOTH
+@pytest.mark.parametrize(("beta", "word", "found"), [(15.0, "A", "A B"), (0.0, "BB", "BB B")])
+def test_a_word_whose_end_raises_the_score_is_not_pruned_before_it_ends(
+    search: MakeSearch, beta: float, word: str, found: str
+) -> None:
+    """By beta, or as the cost of an unknown word ends with it; the boundary alone is less probable than what is kept of
+    the best prefix.
+    """
+    blank, boundary, b = LETTERS.blank, LETTERS.boundary, LETTERS.encode("B")[0]
+    path = [unit for letter in word for unit in (LETTERS.encode(letter)[0], blank)] + [blank, b]
+    log_probs = torch.full((len(path), len(LETTERS.units)), -40.0)
+    log_probs[range(len(path)), path] = 0.0
+    log_probs[-2, boundary] = -12.0
+    options = BeamSettings(alpha=0.0, beta=beta, beam_prune_logp=-10.0, token_min_logp=-20.0, hotword_weight=0.0)
+    assert found in [one.text for one in search(LETTERS, words_model(), options).decode_beams(log_probs)]
+
+
 def test_a_long_recording_outgrows_the_first_arrays() -> None:
     log_probs = frames(2000, 3, sharpness=1.0)
     options = BeamSettings(beam_width=128, beta=0.5)
