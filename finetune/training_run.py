@@ -307,20 +307,23 @@ def _report_end(
     if loop.best is not None:
         accelerator.print(described(loop.best))
     if loop.best is None or loop.best.steps != (0,):
-        for command in next_commands(config.output_dir, config.model.family):
+        for command in next_commands(config):
             accelerator.print(f"next: {command}")
 
 
-def next_commands(run: Path, family: str) -> list[str]:
+def next_commands(config: TrainConfig) -> list[str]:
     """What is done with a trained model next, as commands with FILE and YOUR_TEST to fill in: transcription, and a
-    benchmark beside a Whisper that knows the languages of the training data.
+    benchmark beside a Whisper that knows the languages of the training data. Where these are not named, texts under
+    the profile librispeech are English.
 
-    >>> next_commands(Path("my runs/1"), "lstm")[1]
-    "python benchmark/run.py --models 'lstm=my runs/1,whisper' --data YOUR_TEST"
+    >>> next_commands(TrainConfig(output_dir=Path("my runs/1")))[1]
+    "python benchmark/run.py --models 'wav2vec2=my runs/1,whisper' --data YOUR_TEST"
     """
-    languages = {language_code(name) for name in trained_languages(str(run))}
-    rival = "whisper" if languages <= {"en"} else "whisper=base"  # the default, base.en, knows only English
-    models = shlex.quote(f"{family}={run},{rival}")
+    run, given = config.output_dir, config.model.language
+    languages = {language_code(name) for name in (*trained_languages(str(run)), *([given] if given else []))}
+    is_english = languages == {"en"} if languages else config.data.profile.split(":")[0] == "librispeech"
+    rival = "whisper" if is_english else "whisper=base"  # the default, base.en, knows only English
+    models = shlex.quote(f"{config.model.family}={run},{rival}")
     return [
         f"python -m finetune.transcribe {shlex.quote(str(run))} FILE",
         f"python benchmark/run.py --models {models} --data YOUR_TEST",

@@ -83,23 +83,33 @@ def test_the_end_says_which_weights_are_kept(best: Best, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("languages", "steps", "finished", "rival"),
+    ("languages", "profile", "given", "steps", "finished", "rival"),
     [
-        ((), (100,), True, "whisper"),
-        (("en",), (100,), True, "whisper"),
-        (("de",), (5, 20), True, "whisper=base"),
-        ((), (0,), True, None),
-        ((), (100,), False, None),
+        ((), "librispeech", None, (100,), True, "whisper"),
+        (("en",), "verbatim", None, (100,), True, "whisper"),
+        (("de",), "librispeech", None, (5, 20), True, "whisper=base"),
+        ((), "basic:tr", None, (100,), True, "whisper=base"),
+        ((), "librispeech", "deu", (100,), True, "whisper=base"),
+        ((), "librispeech", None, (0,), True, None),
+        ((), "librispeech", None, (100,), False, None),
     ],
 )
 def test_the_end_says_what_comes_next(
-    languages: tuple[str, ...], steps: tuple[int, ...], finished: bool, rival: str | None, tmp_path: Path
+    languages: tuple[str, ...],
+    profile: str,
+    given: str | None,
+    steps: tuple[int, ...],
+    finished: bool,
+    rival: str | None,
+    tmp_path: Path,
 ) -> None:
     run = tmp_path / "my run"
     run.mkdir()
     (run / about.NAME).write_text(json.dumps({"training": {"languages": languages}}))
     config = TrainConfig(
-        output_dir=run, data=DataConfig(train=["train.jsonl"]), model=ModelConfig(family="whisper-ctc")
+        output_dir=run,
+        data=DataConfig(train=["train.jsonl"], profile=profile),
+        model=ModelConfig(family="whisper-ctc", language=given),
     )
     printed: list[str] = []
     accelerator: Any = SimpleNamespace(is_main_process=False, print=printed.append)
