@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from preprocessing.cli.cores import keep_threads_to_quota
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.progress import hide_loading_bars
 
@@ -48,6 +49,7 @@ def main() -> None:
     config = parse_command(ExportConfig, program="python -m finetune.export", description=DESCRIPTION, positional=True)
     from finetune.export.formats import export
 
+    keep_threads_to_quota()
     hide_loading_bars()
     options = {"quantise": config.quantise, "data": config.data, "overwrite": config.overwrite}
     print(export(config.run, config.output, config.format, **options))  # type: ignore[arg-type]

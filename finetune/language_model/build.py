@@ -13,6 +13,7 @@ from rich.console import Console
 
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
+from preprocessing.cli.cores import keep_threads_to_quota
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.corpus.lines import RawText, open_raw_text, profile_by_language
@@ -148,6 +149,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     from finetune.language_model.lstm import LstmShape, hold_out, known_units, train_lstm
 
     config.check()
+    keep_threads_to_quota()
     device = resolve_device(config.device)
     console = Console(highlight=False, soft_wrap=True)
     normalise, text = _open_text(config, console)

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from preprocessing.cli import cores
 from tests.loopback_hub import TOKEN, Hub, serve
 
 
@@ -41,3 +43,14 @@ def no_batches() -> None:
     from tests.finetune.transcribing import Echo
 
     Echo.batches.clear()
+
+
+@pytest.fixture
+def threads_under_quota(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What torch.set_num_threads is called with, where the default is 4 and the quota of the container one core."""
+    numbers = list[int]()
+    monkeypatch.setattr(cores, "_quota", lambda root: 1.0)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", numbers.append)
+    return numbers

@@ -254,6 +254,15 @@ def test_the_command(
         main()
 
 
+def test_torch_compares_with_the_cores_of_a_containers_quota(
+    threads_under_quota: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.export.formats.export", lambda *_, **__: "exported")
+    monkeypatch.setattr("sys.argv", ["export", "run", "out"])
+    main()
+    assert threads_under_quota == [1]
+
+
 def test_every_format_is_an_option() -> None:
     hints = get_type_hints(ExportConfig)
     assert set(get_args(hints["format"])) == set(FORMATS)

@@ -174,6 +174,12 @@ def test_settings_of_a_rescoring_are_those_of_its_first_search() -> None:
     assert wide.with_settings(narrow).decode_beams(log_probs) == expected != wide.decode_beams(log_probs)
 
 
+def test_torch_trains_with_the_cores_of_a_containers_quota(tmp_path: Path, threads_under_quota: list[int]) -> None:
+    with pytest.raises(InputError, match=r"none\.txt"):
+        train_language_model(TrainLstmConfig(str(tmp_path / "none.txt"), tmp_path / "lm", device="cpu"))
+    assert threads_under_quota == [1]
+
+
 def test_words_that_are_not_learnt_from_are_unknown_and_expected_where_they_stand(tmp_path: Path) -> None:
     sentences = [["THE", "CAT", f"{a}{b}"] for a in "ABCDEFGHIJ" for b in "KLMNOPQRST"]
     (tmp_path / "text.txt").write_text("".join(" ".join(words) + "\n" for words in sentences))

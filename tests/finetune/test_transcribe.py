@@ -22,7 +22,6 @@ from finetune.transcription import results
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli import cores
 from preprocessing.errors import InputError, UsageError
 from tests.conftest import DEMO
 from tests.finetune.transcribing import AUDIO, ECHO, NAMES, WAV2VEC2, Echo, read, run
@@ -42,16 +41,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_torch_computes_with_the_cores_of_a_containers_quota(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, threads_under_quota: list[int]
 ) -> None:
-    taken = list[int]()
-    monkeypatch.setattr(cores, "_quota", lambda root: 1.0)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "get_num_threads", lambda: 4)
-        patch.setattr(torch, "set_num_threads", taken.append)
-        run(ECHO, folder / "a.wav", "--output_dir", tmp_path / "out")
-    assert taken[0] == 1
+    run(ECHO, folder / "a.wav", "--output_dir", tmp_path / "out")
+    assert threads_under_quota[0] == 1
 
 
 def test_a_folder_keeps_its_folders_and_goes_on(folder: Path, tmp_path: Path, capsys: Any) -> None:
