@@ -58,5 +58,6 @@ def check_systems(earlier: EarlierResult, names: Sequence[str], given: str) -> N
     if before and not set(before) & set(names):
         raise UsageError(
             f"--compare {earlier.folder} holds {', '.join(before)} and {given} {', '.join(names)}; expected a system "
-            "of the same name in both: name it as before, with --models NAME=FAMILY:CHECKPOINT"
+            "of the same name in both: name another result, or measure the system under its earlier name, with "
+            "--models NAME=FAMILY:CHECKPOINT of benchmark/run.py"
         )

@@ -230,7 +230,7 @@ def test_scoring_refuses_what_cannot_be_compared(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     before = read_summary(tmp_path / "new" / "summary.json")
     for folder, said in (
-        ("old", r"old holds former and .*new holds a; expected a system of the same name in both"),
+        ("old", r"former and .*new holds a; expected a system of the same name in both: .* of benchmark/run\.py$"),
         ("new", r"--compare and the results are both .*new; expected two folders"),
         ("empty", r"^--compare: .*summary.json is missing; expected a folder that benchmark/run.py wrote"),
     ):
