@@ -272,6 +272,7 @@ def _open_text(config: LanguageModelConfig | TrainLstmConfig, console: Console) 
 
     Raises UserError where the text cannot be read or there is no such profile.
     """
+    assert config.model is None, "with_profile_of_model of the command puts its profile in its place"
     if config.profile is not None:
         return profile(config.profile), open_raw_text(config.text)
     text = open_raw_text(config.text)

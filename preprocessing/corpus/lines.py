@@ -14,6 +14,7 @@ from preprocessing.text.profiles import SIMPLIFIED
 from preprocessing.units.counts import Line
 
 TEXT_SUFFIXES = (".txt", ".gz")  # of a text file; every other reference is a corpus
+SEVERAL = "basic"  # the profile of texts in several languages
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def profile_by_language(texts: Sequence[RawText]) -> tuple[str, str]:
     name = corpus_profile(languages).removesuffix(f":{SIMPLIFIED}")
     if not languages - {None}:
         return name, ""
-    return name, f"text profile: {name}, of the corpus's language{'s' if len(languages) > 1 else ''}"
+    differs = name == SEVERAL and len(languages) > 1
+    why = "as not all utterances name the same language" if differs else "of the corpus's language"
+    return name, f"text profile: {name}, {why}"
 
 
 def _lines_of_file(path: Path) -> Iterator[Line]:

@@ -295,6 +295,22 @@ def test_the_profile_is_that_of_a_run_s_labels(tmp_path: Path, capsys: pytest.Ca
     for own in (config, TrainLstmConfig(config.text, tmp_path / "lstm", model=str(run))):
         with pytest.raises(UsageError, match=r"--profile basic and --model .*: leave the other out"):
             with_profile_of_model(replace(own, profile="basic"))
+    with pytest.raises(AssertionError, match="with_profile_of_model"):
+        build_language_model(config)
+
+
+@pytest.mark.parametrize(
+    ("languages", "expected"),
+    [
+        (["de-CH", "de"], "text profile: basic:de, of the corpus's language"),
+        (["en", None], "text profile: librispeech, of the corpus's language"),
+        (["tlh"], "text profile: basic, of the corpus's language"),
+        (["de", "en"], "text profile: basic, as not all utterances name the same language"),
+        (["de", None], "text profile: basic, as not all utterances name the same language"),
+    ],
+)
+def test_the_profile_of_a_corpus_is_explained(languages: list[str | None], expected: str) -> None:
+    assert profile_by_language([RawText("train.jsonl", [], frozenset(languages))])[1] == expected
 
 
 def test_chinese_characters_stay_as_labels_have_them() -> None:
