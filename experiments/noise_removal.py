@@ -49,7 +49,8 @@ class Config(ExperimentOptions):
     """Text normalisation profile for scoring."""
 
     limit: int | None = None
-    """Use only this many utterances, evenly spaced in the corpus; with --quick at most 10."""
+    """Use only this many utterances, evenly spaced in the corpus; of a dataset of the Hub or of parquet files, the
+    first. With --quick at most 10."""
 
     seed: int = 0
     """Seed of the choice of noises and of the bootstrap."""

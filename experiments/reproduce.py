@@ -67,8 +67,8 @@ class Config(ExperimentOptions):
     """Device that the models run on; auto takes a GPU if there is one."""
 
     limit: int | None = None
-    """Use only this many utterances of each subset, the first ones, to try the command; published figures are
-    over all."""
+    """Use only this many utterances of each subset, evenly spaced, or of a dataset of the Hub or of parquet files the
+    first, to try the command; published figures are over all."""
 
     def check(self) -> None:
         """Raises UsageError where subsets, models or figures do not go together."""

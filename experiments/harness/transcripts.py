@@ -42,7 +42,9 @@ class CorpusUsed:
 
 
 def open_test(reference: str, limit: int | None = None) -> "list[Utterance]":
-    """The utterances of a test corpus, at most `limit`, evenly spaced. Raises InputError where one cannot be used."""
+    """The utterances of a test corpus, at most `limit`, spread as by `open_corpus`. Raises InputError where one cannot
+    be used.
+    """
     from preprocessing.corpus import open_corpus
 
     return list(open_corpus(reference, limit=limit, spread=True).require_complete().utterances)
