@@ -12,6 +12,7 @@ from benchmark.session import benchmark
 from benchmark.transcripts import Transcripts, match_transcripts, read_transcripts
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
+from preprocessing.batching import evenly_spaced
 from preprocessing.corpus import Utterance
 from preprocessing.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
@@ -155,7 +156,7 @@ def test_scored_alone_and_beside_a_system_that_runs(tmp_path: Path) -> None:
     rows = read_manifest(CORPUS)
     texts = {row["id"]: row["text"] for row in rows}
     words = sum(len(text.split()) for text in texts.values())
-    first, second, third = list(texts)[:3]
+    first, second, third = evenly_spaced(list(texts), 20)[:3]  # --limit 20 has them, too
     lost = len(texts[second].split()) + len(texts[third].split())
     texts[first] = "wrong " + texts[first].split(maxsplit=1)[1]
     texts[third] = ""
