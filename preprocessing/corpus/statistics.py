@@ -1,6 +1,7 @@
 """Statistics of a corpus: hours, speakers, rates, levels, duplicates; and what it shares with another one (leaks)."""
 
 import functools
+import hashlib
 import math
 import os
 from array import array
@@ -245,10 +246,10 @@ class _RunningAudio:
         self._silent: list[str] = []
         self._wrong_durations: list[Finding] = []
         self._digests: list[bytes | None] = []  # None where it cannot be decoded
-        self._text_hashes = array("q")
+        self._text_digests: list[bytes] = []
 
     def add(self, utterance: Utterance, text: str, levels: AudioLevels | str) -> None:
-        self._text_hashes.append(hash(text))
+        self._text_digests.append(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
         if isinstance(levels, str):
             self._digests.append(None)
             self._failed.append(Finding(utterance.id, levels))
@@ -278,7 +279,7 @@ class _RunningAudio:
         _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         repeated = np.flatnonzero(counts[places] > 1).tolist()  # a table of all digests would be much memory
         duplicates = group_by([ids[number] for number in repeated], [self._digests[number] for number in repeated])
-        text_of = {ids[number]: self._text_hashes[number] for number in repeated}
+        text_of = {ids[number]: self._text_digests[number] for number in repeated}
         return AudioStatistics(
             failed=tuple(self._failed),
             rms_dbfs=percentiles(self._rms),

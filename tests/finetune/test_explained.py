@@ -52,7 +52,10 @@ def config(folder: Path, **changes: Any) -> TrainConfig:
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(config(tmp_path, dry_run=True))
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 24)
+    run = config(tmp_path, dry_run=True)
+    write_manifest(tmp_path / "train.jsonl", [row | {"text": f"{row['text']} (NOISE)"} for row in rows])
+    train(run)
     told = capsys.readouterr().out
     for expected in (
         *("learning_rate: 0.0005  # default: 0.0003", "characters a second", "Shared with training (19 utterances)"),

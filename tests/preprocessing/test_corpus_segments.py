@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import Segment, Utterance, open_corpus, stream_corpus
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import InputError
 from preprocessing.prepare.__main__ import main as prepare
 from tests.conftest import read_manifest, write_manifest
 
@@ -148,8 +148,9 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
             heard = samples[round(segment.start * SAMPLE_RATE) : round(segment.stop * SAMPLE_RATE)]
             assert np.abs(heard - tone).max() < 1e-4
     rows[1]["segments"] = [{"start": 10, "end": 10.5, "text": "TONE"}]
-    with pytest.raises(UsageError, match="another folder"):
-        prepare([str(write_manifest(manifest, rows)), str(out), "--workers", "1", "--segmentation", "none"])
+    prepare([str(write_manifest(manifest, rows)), str(out), "--workers", "1", "--segmentation", "none"])
+    corrected = open_corpus(str(out / "manifest.jsonl")).utterances
+    assert [[one.stop - one.start for one in utterance.segments] for utterance in corrected] == [[1.0, 1.0], [0.5]]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,8 +11,7 @@ import soundfile
 
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli import notes
-from preprocessing.corpus import Utterance, from_dataset, load_waveform, manifest_fields, open_corpus
-from preprocessing.corpus import open as corpus_opening
+from preprocessing.corpus import Utterance, from_dataset, lengths, load_waveform, manifest_fields, open_corpus
 from tests.conftest import write_manifest
 
 SECONDS = 10
@@ -34,8 +33,8 @@ def heard(utterance: Utterance) -> tuple[float, float]:
 
 def test_the_header_of_a_file_of_many_parts_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    probe = corpus_opening.probe
-    monkeypatch.setattr(corpus_opening, "probe", lambda source: read.append(source) or probe(source))
+    probe = lengths.probe
+    monkeypatch.setattr(lengths, "probe", lambda source: read.append(source) or probe(source))
     rows = [{"audio": "talk.wav", "text": "x", "start": start, "id": str(start)} for start in range(9)]
     rows += [{"audio": "talk.wav", "text": "x", "duration": seconds, "id": f"{seconds}"} for seconds in (8.5, 10.0)]
     corpus = open_corpus(str(write_manifest(folder / "m.jsonl", rows)), check_durations=True)
