@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from preprocessing.cli.options import what_ran_out
 from preprocessing.cli.processes import keeping_ctrl_c
 from preprocessing.errors import InputError, UsageError, UserError, first_line, install_extra
 from preprocessing.prepare.division import Shard
@@ -88,7 +89,8 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, too
     by_name = {shard.name: shard for shard in shards}
-    rows = [{"name": shard.name, "shard": pickle.dumps(shard)} for shard in shards]  # arrow has no type for utterances
+    # Arrow has no type for utterances. Only this process makes the rows, and Ray pickles the task itself, too.
+    rows = [{"name": shard.name, "shard": pickle.dumps(shard)} for shard in shards]
 
     def task(row: dict[str, Any]) -> dict[str, Any]:
         return write_row(row, write)
@@ -98,7 +100,7 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
     try:
         for row in jobs.map(task, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=workers)).iter_rows():
             if row["error"]:
-                raise pickle.loads(row["error"])
+                raise InputError(row["error"])
             yield by_name[str(row["name"])]
     except ray.exceptions.RayError as error:
         known = as_user_error(error)
@@ -110,14 +112,17 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
 
 
 def write_row(row: dict[str, Any], write: WriteShard) -> dict[str, Any]:
-    """A task of Ray: write the shard of a row. Returns its name and the UserError, pickled, or b"": one that is raised
-    would reach the user in Ray's traceback, with advice of Ray's behind it.
+    """A task of Ray: write the shard of a row. Returns its name and the sentence of an InputError, or of a full disk or
+    memory, or "": an error that is raised would reach the user in Ray's traceback, with advice of Ray's behind it.
     """
     try:
         write(pickle.loads(row["shard"]))
-    except UserError as error:
-        return {"name": row["name"], "error": pickle.dumps(error)}
-    return {"name": row["name"], "error": b""}
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        sentence = str(error) if isinstance(error, InputError) else what_ran_out(error)
+        if sentence is None:
+            raise
+        return {"name": row["name"], "error": sentence}
+    return {"name": row["name"], "error": ""}
 
 
 def as_user_error(error: "RayError") -> UserError | None:

@@ -1,5 +1,6 @@
 """prepare, called again: what is done stays, what has changed is redone, and the folder equals a fresh preparation."""
 
+import errno
 import os
 import pickle
 import sys
@@ -257,12 +258,19 @@ def test_what_ends_a_task_of_ray_is_one_sentence() -> None:
     full = InputError("shards/0.flac: cannot be written; expected free disk space: free some")
 
     def write(shard: Shard) -> None:
-        if shard.name == "full":
-            raise full
+        if shard.name in errors:
+            raise errors[shard.name]
 
-    found = [engines.write_row({"name": name, "shard": pickle.dumps(Shard(name, ()))}, write) for name in ("a", "full")]
-    assert found[0] == {"name": "a", "error": b""}
-    assert repr(pickle.loads(found[1]["error"])) == repr(full)
+    errors = {
+        "b": full,
+        "c": OSError(errno.ENOSPC, "No space left on device", "out/c.jsonl"),
+        "d": ValueError("defect"),
+    }
+    rows = [{"name": name, "shard": pickle.dumps(Shard(name, ()))} for name in "abcd"]
+    found = [engines.write_row(row, write)["error"] for row in rows[:3]]
+    assert found[:2] == ["", str(full)] and found[2].startswith("out/c.jsonl: cannot be written (No space left")
+    with pytest.raises(ValueError, match="defect"):
+        engines.write_row(rows[3], write)
     exceptions = pytest.importorskip("ray.exceptions", reason="the extra `ray` is not installed")
     assert engines.as_user_error(exceptions.RayTaskError("map", "Traceback ...", ValueError("defect"))) is None
     for error, expected in (
