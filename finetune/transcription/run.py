@@ -94,7 +94,7 @@ def transcribe(
             reporter.failed(place, recording, Failed(f"{found}; expected {expected}: name each one's speaker"))
     total = max(round(sum(planned.seconds for planned in timed)), 1)
     with (
-        Steps(console, 1, "seconds").step("transcribing", total) as advance,
+        Steps(console, 1, "s of audio").step("transcribing", total) as advance,
         ThreadPoolExecutor(1, "decoding") as decoder,
     ):
         count = CappedProgress(advance)
