@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-    from finetune.decoding.alignment import Alignment
-    from finetune.decoding.alignment_pieces import PieceOptions, TextPiece
+    from finetune.alignment.forced import Alignment
+    from finetune.alignment.pieces import PieceOptions, TextPiece
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Segment
 
@@ -93,8 +93,8 @@ def run(config: Config) -> Findings:
     """Align each text and judge its pieces. Raises UserError where model or recording cannot be used."""
     import random
 
-    from finetune.decoding.alignment import align
-    from finetune.decoding.alignment_pieces import PieceOptions
+    from finetune.alignment.forced import align
+    from finetune.alignment.pieces import PieceOptions
     from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
     from preprocessing.storage.data_folder import DEMO, reference_of
@@ -174,8 +174,8 @@ def changed(
 def _pieces(
     model: "CTCModel", log_probs: "Tensor", words: Sequence[SpokenWord], seconds: float, options: "PieceOptions"
 ) -> "list[TextPiece]":
-    from finetune.decoding.alignment import align
-    from finetune.decoding.alignment_pieces import cut
+    from finetune.alignment.forced import align
+    from finetune.alignment.pieces import cut
 
     written = [word.text for word in words]
     found = align(log_probs, " ".join(written), model.vocabulary, model.times, stars="everywhere")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-    from finetune.decoding.alignment import Alignment
+    from finetune.alignment.forced import Alignment
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
@@ -103,7 +103,7 @@ def _of_strings(
 
     import torch
 
-    from finetune.decoding.alignment import align
+    from finetune.alignment.forced import align
     from preprocessing.audio import SAMPLE_RATE
     from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
@@ -135,7 +135,7 @@ def _of_strings(
 
 def _of_recordings(model: "CTCModel", utterances: "list[Utterance]", ways: "dict[str, Way]") -> Errors:
     """Errors of the moments where the segments of long recordings begin and end."""
-    from finetune.decoding.alignment import align
+    from finetune.alignment.forced import align
     from preprocessing import audio
     from preprocessing.text import profile
 

@@ -1,9 +1,9 @@
 """Which confidence measure detects the wrong words of a CTC model best, and is it calibrated?
 
-Every measure of `finetune.decoding.confidence` on the greedy words of a corpus, or with --lm on those of a beam search:
-AUROC of detecting wrong words, ECE and NCE of the raw confidence, and the same after calibration (Platt) on another
-corpus. The best measure has the highest calibrated NCE. Words are those that a report of the benchmark judges: in
-languages written without spaces, characters. Without options, the embedded demo on two halves of its test corpus.
+Every measure of `finetune.alignment.confidence` on the greedy words of a corpus, or with --lm on those of a beam
+search: AUROC of detecting wrong words, ECE and NCE of the raw confidence, and the same after calibration (Platt) on
+another corpus. The best measure has the highest calibrated NCE. Words are those that a report of the benchmark judges:
+in languages written without spaces, characters. Without options, the embedded demo on two halves of its test corpus.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,7 +80,7 @@ class Measured:
 def run(config: Config) -> Findings:
     """Judge the words of both corpora and compare the measures. Raises UserError on unusable input."""
     from benchmark.offline import DEMO_CORPUS
-    from finetune.decoding.confidence import MEASURES, fit_calibration
+    from finetune.alignment.confidence import MEASURES, fit_calibration
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
     from finetune.metrics.error_rates import primary_metric
     from finetune.systems.ctc_model import load_ctc
@@ -180,8 +180,8 @@ def judge(
 
     from benchmark.scoring.scripts import tokens
     from benchmark.scoring.words import tokens_of
-    from finetune.decoding.alignment import align_greedy, align_labels
-    from finetune.decoding.confidence import MEASURES, word_confidences
+    from finetune.alignment.confidence import MEASURES, word_confidences
+    from finetune.alignment.forced import align_greedy, align_labels
     from finetune.metrics.error_rates import ErrorCounts
     from finetune.metrics.word_alignment import align
     from finetune.systems.transcript import Word

@@ -30,8 +30,8 @@ for step in $steps; do
   case $step in
     machine) run machine 30 "$python" -c 'import torch, transformers
 print(torch.__version__, transformers.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")' ;;
-    tests) run tests 120 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/finetune/test_gpu.py tests/finetune/test_packing.py \
-      tests/finetune/test_fast_convolutions.py tests/preprocessing/test_features.py tests/preprocessing/test_spec_augment.py ;;
+    tests) run tests 120 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/finetune/training/test_gpu.py tests/finetune/models/test_packing.py \
+      tests/finetune/models/test_fast_convolutions.py tests/preprocessing/test_features.py tests/preprocessing/test_spec_augment.py ;;
     training) run training 180 "$python" -m experiments.training_speed $quick --rounds 1 --steps $updates \
       --utterances 256 --json "$out/training.json" --plot "$out/training.png" ;;
     profile) run profile 90 "$python" -m experiments.training_profile $quick --json "$out/profile.json" \

@@ -1,6 +1,6 @@
 """`python -m finetune.align MODEL RECORDING TEXT -o page.png`: when each word of a text is spoken, and a picture of it.
 
-Thin: options in, log-probabilities of the model, `finetune.decoding.alignment`, words as JSON and a page.
+Thin: options in, log-probabilities of the model, `finetune.alignment.forced`, words as JSON and a page.
 """
 
 import json
@@ -79,8 +79,8 @@ def run(config: AlignConfig) -> None:
     """Align, print or write the words, and draw the page. Raises UserError where an input cannot be used."""
     from rich.console import Console
 
-    from finetune.decoding.alignment import Stars, align, align_greedy, as_dict, check_text
-    from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
+    from finetune.alignment.confidence import DEFAULT, load_calibration, word_confidences
+    from finetune.alignment.forced import Stars, align, align_greedy, as_dict, check_text
     from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
     from preprocessing.cli.cores import keep_threads_to_quota
@@ -122,7 +122,7 @@ def run(config: AlignConfig) -> None:
     elif config.plot is None:
         print(content, end="")
     if config.plot is not None:
-        from finetune.decoding.alignment_plot import AlignedRecording, page
+        from finetune.alignment.plot import AlignedRecording, page
 
         description = f"{len(found.words)} words, {seconds:.2f} s   ·   {config.model}"
         recording = AlignedRecording(waveform, log_probs, found, confidences, model.vocabulary, model.times)

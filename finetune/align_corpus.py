@@ -1,9 +1,9 @@
 """`python -m finetune.align_corpus MODEL RECORDINGS TRANSCRIPTS OUT`: long recordings and their texts as training data.
 
-Each recording is aligned with its running text (`finetune.decoding.alignment`, stars between all words), cut into
-pieces (`finetune.decoding.alignment_pieces`), and written as FLAC with a line of manifest.jsonl for each certain piece
+Each recording is aligned with its running text (`finetune.alignment.forced`, stars between all words), cut into
+pieces (`finetune.alignment.pieces`), and written as FLAC with a line of manifest.jsonl for each certain piece
 and one of rejects.jsonl for each doubtful one. The same command resumes after a stop, and aligns again what has changed
-(`finetune.decoding.alignment_folder`). A recording that fails is in rejects.jsonl with its reason, and is tried again.
+(`finetune.alignment.folder`). A recording that fails is in rejects.jsonl with its reason, and is tried again.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune.align import read_text
-from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, input_state
+from finetune.alignment.folder import REJECTS, AlignmentFolder, Line, Pair, Result, input_state
 from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.errors import InputError, UsageError, counted, printable
 from preprocessing.storage.folder_lock import only_writer
 
 if TYPE_CHECKING:
-    from finetune.decoding.alignment_pieces import PieceOptions
+    from finetune.alignment.pieces import PieceOptions
     from finetune.systems.ctc_model import CTCModel
 
 DESCRIPTION = (
@@ -74,7 +74,7 @@ class AlignCorpusConfig:
 
     def pieces(self) -> "PieceOptions":
         """The options of the cutting. Raises UsageError on a value that cannot be used."""
-        from finetune.decoding.alignment_pieces import PieceOptions
+        from finetune.alignment.pieces import PieceOptions
 
         check_counts(("--channel", self.channel, 0))
         options = PieceOptions(self.max_seconds, self.min_seconds, self.min_score)
@@ -186,8 +186,8 @@ def align_recording(
 
     Raises InputError or AudioError where it cannot be aligned, UsageError where a piece cannot be written.
     """
-    from finetune.decoding.alignment import align, check_text, spells_characters
-    from finetune.decoding.alignment_pieces import cut
+    from finetune.alignment.forced import align, check_text, spells_characters
+    from finetune.alignment.pieces import cut
     from preprocessing import audio
 
     splits_unspaced = spells_characters(model.vocabulary)
@@ -252,7 +252,7 @@ def split_words(
     """
     from rapidfuzz.distance import Levenshtein
 
-    from finetune.decoding.alignment import split_unspaced
+    from finetune.alignment.forced import split_unspaced
 
     def split(normalised: str) -> list[str]:
         return split_unspaced(normalised) if splits_unspaced else normalised.split()
@@ -290,7 +290,7 @@ def split_words(
 
 def _characters(word: str) -> list[str]:
     """What is written without spaces, split at the characters that are words by themselves, with their punctuation."""
-    from finetune.decoding.alignment import split_unspaced
+    from finetune.alignment.forced import split_unspaced
 
     characters: list[str] = []
     opening = ""

@@ -1,7 +1,7 @@
 """Files that belong to a model beside its weights: one list for exports, the Hub and whoever loads the model.
 
     training_preprocessing.json           text profile and noise removal of the training
-    confidence.json, confidence-lm.json   calibrations of the words' confidence (`finetune.decoding.confidence`)
+    confidence.json, confidence-lm.json   calibrations of the words' confidence (`finetune.alignment.confidence`)
     alphabet.json, language_model/        the tuned language model (`finetune.decoding.language_model_folder`)
 
 A run's own folder has about.json in place of the first, which also describes the corpora and does not leave it. A .pt
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
+from finetune.alignment.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.decoding.language_model_folder import ALPHABET, FOLDER, stored_files
 from finetune.models import about
 from finetune.models.checkpoint_checks import CHECKPOINT

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finetune.decoding.alignment import Alignment, align_greedy, align_labels
-from finetune.decoding.confidence import word_confidences
+from finetune.alignment.confidence import word_confidences
+from finetune.alignment.forced import Alignment, align_greedy, align_labels
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from finetune.systems.base import LONGEST_PIECE_SECONDS, System
@@ -64,8 +64,8 @@ class CTCSystem(System):
     ) -> list[Transcript]:
         """See `System.transcribe`. Words are those of the hypothesis, characters of scripts that are written
         without spaces between words, aligned with the frames that it is read from;
-        their probability is the confidence of `finetune.decoding.confidence`, calibrated where the model's folder has a
-        calibration.
+        their probability is the confidence of `finetune.alignment.confidence`, calibrated where the model's folder has
+        a calibration.
 
         Raises InputError where log-probabilities are not numbers.
         """

@@ -6,8 +6,8 @@ from functools import cached_property
 
 from torch import Tensor
 
+from finetune.alignment.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration
 from finetune.decoding.beam import BeamSettings
-from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration
 from finetune.decoding.greedy import collapse
 from finetune.decoding.hotwords import as_labels
 from finetune.decoding.language_model_folder import TUNED, check_spelling, load_language_model, require_language_model
@@ -58,7 +58,7 @@ class CTCDecoding:
 
     @property
     def confidence_measure(self) -> str:
-        """The measure of `finetune.decoding.confidence` for words."""
+        """The measure of `finetune.alignment.confidence` for words."""
         if self.calibration is not None:
             return self.calibration.measure
         return DEFAULT_OF_SEARCH if self.has_language_model else DEFAULT

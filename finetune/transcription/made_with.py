@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
+from finetune.alignment.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.decoding.language_model_folder import require_language_model
 from finetune.language_model.lstm import DESCRIPTION, WEIGHTS
 from finetune.models.companion_files import profile_of

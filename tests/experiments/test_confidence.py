@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from experiments.confidence import judge
-from finetune.decoding.alignment import align_greedy
-from finetune.decoding.confidence import MEASURES, word_confidences
+from finetune.alignment.confidence import MEASURES, word_confidences
+from finetune.alignment.forced import align_greedy
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from preprocessing.corpus import Utterance

@@ -15,7 +15,7 @@ from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.commands import run
 from tests.conftest import DEMO
-from tests.finetune.test_beam import misheard
+from tests.finetune.decoding.test_beam import misheard
 
 THERE = importlib.util.find_spec("pyctcdecode") is not None and importlib.util.find_spec("kenlm") is not None
 

@@ -40,7 +40,7 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture
 def no_batches() -> None:
     """Echo has transcribed nothing yet."""
-    from tests.finetune.transcribing import Echo
+    from tests.finetune.transcription.transcribing import Echo
 
     Echo.batches.clear()
 

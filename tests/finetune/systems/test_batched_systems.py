@@ -20,7 +20,7 @@ from preprocessing.features import normalise_waveform
 from preprocessing.segment import Chunk, Chunking, chunks
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
-from tests.finetune.test_padding_invariance import KINDS, SMALL, plain_model
+from tests.finetune.models.test_padding_invariance import KINDS, SMALL, plain_model
 
 LENGTHS = (16_000, 15_001, 30_000, 400, 28_999, 17_000)
 

@@ -1,0 +1,284 @@
+"""LSTM language models: what they learn, that both ways of scoring agree, shallow fusion and rescoring."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from finetune.decoding.beam import BeamSettings
+from finetune.decoding.language_model_folder import find_language_model, load_language_model
+from finetune.decoding.rescoring import RescoringSearch
+from finetune.decoding.search import make_search
+from finetune.language_model import lstm
+from finetune.language_model.build import TrainLstmConfig, train_language_model
+from finetune.language_model.kneser_ney import perplexity
+from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, hold_out
+from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
+from preprocessing.errors import InputError, UsageError
+from preprocessing.units import Vocabulary
+from tests.finetune.decoding.test_beam import LETTERS, frames, misheard, words_model
+
+UNITS = pytest.mark.parametrize("units", ["words", "characters"])
+SENTENCE = "THE CAT SAT"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model of words and one of characters."""
+    folder = tmp_path_factory.mktemp("lstm")
+    (folder / "text.txt").write_text("the cat sat\nthe cat\na cat sat\n" * 40)
+    for units in ("words", "characters"):
+        config = TrainLstmConfig(
+            str(folder / "text.txt"), folder / units, units=units, hidden_size=32, num_train_epochs=6,
+            batch_tokens=64, learning_rate=0.02, device="cpu",
+        )  # fmt: skip
+        returned = train_language_model(config)
+        sentence = in_units(SENTENCE, units)
+        assert returned.score_sentences([sentence]) == LstmModel.load(folder / units).score_sentences([sentence])
+    return folder
+
+
+def in_units(text: str, units: str) -> list[str]:
+    return text.split() if units == "words" else list(text.replace(" ", BOUNDARY))
+
+
+@UNITS
+def test_one_by_one_as_in_a_batch(folder: Path, units: str) -> None:
+    model = LstmModel.load(folder / units)
+    sentences = [in_units(text, units) for text in (SENTENCE, "A DOG", "THE CAT", "CAT CAT CAT CAT")] + [[]]
+    for sentence, score in zip(sentences, model.score_sentences(sentences), strict=True):
+        state, total = model.begin(), 0.0
+        for unit in sentence:
+            logp, state = model.score(state, unit)
+            total += logp
+        assert total + model.end(state) == pytest.approx(score, abs=1e-4)
+    state = model.score(model.begin(), in_units(SENTENCE, units)[0])[1]
+    assert sum(math.exp(model.score(state, unit)[0]) for unit in (*model.words, END, UNKNOWN, "<s>")) == pytest.approx(
+        1
+    )
+
+
+@UNITS
+def test_logits_are_computed_in_parts_however_many_units_there_are(
+    folder: Path, units: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LstmModel.load(folder / units)
+    sentences = [in_units(text, units) for text in (SENTENCE, "A DOG", "THE CAT", "CAT CAT CAT CAT")] + [[]]
+    scores, perplexity_of_all = model.score_sentences(sentences), model.perplexity(sentences)
+    sizes = []
+    monkeypatch.setattr(lstm, "LOGITS_AT_ONCE", 60)
+    monkeypatch.setattr(
+        lstm,
+        "cross_entropy",
+        lambda logits, *own, **o: sizes.append(logits.numel()) or cross_entropy(logits, *own, **o),
+    )
+    assert model.score_sentences(sentences) == pytest.approx(scores, abs=1e-5)
+    assert model.perplexity(sentences) == pytest.approx(perplexity_of_all, rel=1e-6)
+    assert max(sizes) <= 60 < sum(sizes) / 2
+
+
+@UNITS
+def test_it_learns_what_is_said(folder: Path, units: str) -> None:
+    model = LstmModel.load(folder / units)
+    said, not_said = model.score_sentences([in_units(text, units) for text in (SENTENCE, "SAT THE A")])
+    assert said > not_said + 3.0
+    assert said > -3.0  # a third of the sentences are this one
+
+
+@UNITS
+def test_it_mends_what_was_misheard(folder: Path, units: str) -> None:
+    vocabulary = Vocabulary.of_characters([SENTENCE])
+    log_probs = misheard(vocabulary)
+    files = find_language_model(folder / units)
+    assert files is not None
+    model = load_language_model("mine", files, vocabulary)
+    assert isinstance(model, LstmModel)
+    first = make_search(vocabulary)
+    assert first.decode(log_probs).text == "THE CET SAT"
+    assert make_search(vocabulary, model).decode(log_probs).text == SENTENCE
+    rescored = RescoringSearch(first, model, 0.5)
+    assert rescored.decode_batch([log_probs])[0].text == SENTENCE
+    for before in first.decode_beams(log_probs):
+        (after,) = [one for one in rescored.decode_beams(log_probs) if one.text == before.text]
+        own = model.score_sentences([in_units(before.text, units)])[0]
+        n_unknown = (
+            sum(word not in ("THE", "CAT", "A", "SAT") for word in before.text.split()) if units == "words" else 0
+        )
+        own -= 10 * math.log(10) * n_unknown
+        assert after.score == pytest.approx(before.score + 0.5 * own, abs=1e-3)
+
+
+def test_words_that_the_lstm_does_not_know_are_rescored_with_the_offset_of_the_search_unless_they_are_hot(
+    folder: Path,
+) -> None:
+    vocabulary = Vocabulary.of_characters([SENTENCE])
+    model = LstmModel.load(folder / "words")
+    for hotwords, n_unknown in (((), 1), (("CET",), 0)):
+        settings = BeamSettings(unk_score_offset=-3.0, hotwords=hotwords)
+        first = make_search(vocabulary, None, settings)
+        search = RescoringSearch(first, model, 0.5)
+        (found,) = search.scored([misheard(vocabulary)])
+        logps = {one.hypothesis.text: one.logp for one in found}
+        expected = model.score_sentences([["THE", "CET", "SAT"]])[0] - 3.0 * math.log(10) * n_unknown
+        assert logps["THE CET SAT"] == pytest.approx(expected, abs=1e-3)
+        assert logps[SENTENCE] == pytest.approx(model.score_sentences([SENTENCE.split()])[0], abs=1e-3)
+        assert search.settings == settings
+
+
+def test_rescoring_with_a_weight_of_0_is_no_worse_than_none() -> None:
+    """The n-best list of a narrow beam lacks the text that the search finds with the same beam."""
+    model = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0))
+    first = make_search(LETTERS, words_model(3), BeamSettings(beam_width=4, unk_score_offset=-2.0))
+    n_lacking = 0
+    for seed in range(30):
+        log_probs = frames(30, seed)
+        best, listed = first.decode(log_probs), first.decode_beams(log_probs)
+        n_lacking += best.text not in [one.text for one in listed]
+        found = RescoringSearch(first, model, 0.0).decode_beams(log_probs)
+        assert found[0] == max(best, listed[0], key=lambda one: one.score)
+        assert {one.text for one in found} == {best.text, *(one.text for one in listed)}
+        assert len(found) == len({one.text for one in found})
+    assert n_lacking > 0
+
+
+def test_a_batch_is_searched_on_threads_and_rescored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0))
+    first = make_search(LETTERS, words_model())
+    search = RescoringSearch(first, model, 0.5)
+    several = [frames(n, n) for n in range(1, 9)]
+    expected = [search.decode(one) for one in several]
+    asked, batches = [], []
+    for name in ("decode_batch", "decode_beams_batch"):
+        own = getattr(first, name)
+        monkeypatch.setattr(first, name, lambda given, threads, own=own: asked.append(threads) or own(given, threads))
+    score = model.score_sentences
+    monkeypatch.setattr(model, "score_sentences", lambda texts: batches.append(len(texts)) or score(texts))
+    found = search.decode_batch(several, threads=3)
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
+    assert asked == [3, 3] and len(batches) == 1
+    assert batches[0] == sum(map(len, search.scored(several)))
+
+
+def test_settings_of_a_rescoring_are_those_of_its_first_search() -> None:
+    model, log_probs = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0)), frames(30, 0)
+    narrow = BeamSettings(beam_width=2)
+    wide = RescoringSearch(make_search(LETTERS, words_model()), model, 0.5)
+    expected = RescoringSearch(make_search(LETTERS, words_model(), narrow), model, 0.5).decode_beams(log_probs)
+    assert wide.with_settings(narrow).decode_beams(log_probs) == expected != wide.decode_beams(log_probs)
+
+
+def test_torch_trains_with_the_cores_of_a_containers_quota(tmp_path: Path, threads_under_quota: list[int]) -> None:
+    with pytest.raises(InputError, match=r"none\.txt"):
+        train_language_model(TrainLstmConfig(str(tmp_path / "none.txt"), tmp_path / "lm", device="cpu"))
+    assert threads_under_quota == [1]
+
+
+def test_words_that_are_not_learnt_from_are_unknown_and_expected_where_they_stand(tmp_path: Path) -> None:
+    sentences = [["THE", "CAT", f"{a}{b}"] for a in "ABCDEFGHIJ" for b in "KLMNOPQRST"]
+    (tmp_path / "text.txt").write_text("".join(" ".join(words) + "\n" for words in sentences))
+    config = TrainLstmConfig(
+        str(tmp_path / "text.txt"), tmp_path / "lm", units="words", hidden_size=16, num_train_epochs=4,
+        batch_tokens=64, learning_rate=0.02, device="cpu",
+    )  # fmt: skip
+    model = train_language_model(config)
+    training, held_out = hold_out(sentences, config.seed)
+    assert len(held_out) == 2 and sorted([*training, *held_out]) == sorted(sentences)
+    assert set(model.words) == {word for words in training for word in words}
+    state = model.score(model.score(model.begin(), "THE")[1], "CAT")[1]
+    once = [model.score(state, words[2])[0] for words in training]
+    assert model.score(state, "XYZZY")[0] > max(once) + 1.0  # near ln 0.5, beside half of ln 0.01 each
+    assert model.score(model.begin(), "XYZZY")[0] < -1.0
+
+
+def tiny_training(
+    training: list[list[str]], held_out: list[list[str]], epochs: int
+) -> Iterator[tuple[lstm.Epoch, LstmModel]]:
+    shape = LstmShape(lstm.known_units(training, None), False, 4, 1, 0.0)
+    return lstm.train_lstm(
+        training, held_out, shape, epochs=epochs, learning_rate=0.1, batch_tokens=8, seed=0, device="cpu"
+    )
+
+
+def test_training_goes_on_from_the_last_weights_and_yields_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more the model learns of A, the less it expects B."""
+    begins: list[torch.Tensor] = []
+    ends: list[torch.Tensor] = []
+    own = LstmModel.train
+
+    def recorded(model: LstmModel, mode: bool = True) -> LstmModel:
+        (begins if mode else ends).append(model.bias.detach().clone())
+        return own(model, mode)
+
+    monkeypatch.setattr(LstmModel, "train", recorded)
+    yielded = []
+    for epoch, model in tiny_training([["A"]] * 20 + [["B"]], [["B"]], 3):
+        yielded.append((epoch.is_best, model.bias.detach().clone()))
+    assert [is_best for is_best, _ in yielded] == [True, False, False]
+    assert all(torch.equal(bias, ends[0]) for _, bias in yielded)
+    assert torch.equal(begins[1], ends[0]) and torch.equal(begins[2], ends[1])
+    assert not torch.equal(ends[1], ends[0])
+
+
+def test_units_that_occur_once_alone_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced: list[set[int]] = []
+    monkeypatch.setattr(lstm, "_with_unknown", lambda batch, once, *_: replaced.append(once) or batch)
+    training = [["A", "A", "A", "B"], ["B", "C"], ["D"]]
+    ((_, model),) = tiny_training(training, training, 1)
+    assert replaced[0] == {model.encode([word])[1] for word in ("C", "D")}
+
+
+def test_half_of_the_times_a_unit_is_replaced() -> None:
+    batch = [[0, 3, 4, 1]] * 2000
+    found = lstm._with_unknown(batch, {3}, 2, torch.Generator().manual_seed(0))
+    assert all(one in ([0, 3, 4, 1], [0, 2, 4, 1]) for one in found)
+    assert 0.45 < sum(one[1] == 2 for one in found) / 2000 < 0.55
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=30), st.integers(1, 40))
+def test_batches_hold_no_more_units_than_stated_with_padding(lengths: list[int], batch_tokens: int) -> None:
+    batches = lstm._batches([[0] * length for length in lengths], batch_tokens)
+    assert sorted(len(one) for batch in batches for one in batch) == sorted(lengths)
+    assert all(len(batch) * max(map(len, batch)) <= batch_tokens or len(batch) == 1 for batch in batches)
+
+
+@UNITS
+def test_perplexity_is_over_what_an_ngram_model_is_measured_on(folder: Path, units: str) -> None:
+    model = LstmModel.load(folder / units)
+    sentences = [in_units(text, units) for text in ("THE CAT SAT", "A DOG SAT", "CAT")]
+    value, n_units, n_unknown = perplexity(model, sentences)  # type: ignore[arg-type]
+    assert model.perplexity(sentences) == (pytest.approx(value, rel=1e-4), n_units, n_unknown)
+    assert n_unknown == (1 if units == "words" else 3)
+
+
+def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no LSTM language model .*train it again"):
+        LstmModel.load(tmp_path)
+    (tmp_path / "lstm.json").write_bytes((folder / "words" / "lstm.json").read_bytes())
+    (tmp_path / "lstm.safetensors").write_bytes((folder / "words" / "lstm.safetensors").read_bytes()[:500])
+    with pytest.raises(InputError, match="no LSTM language model"):
+        LstmModel.load(tmp_path)
+    with pytest.raises(UsageError, match="--hidden_size is 0"):
+        TrainLstmConfig("text.txt", tmp_path, hidden_size=0).check()
+    for too_high in (1e4, 1e20):  # beyond what exp can hold, and no number
+        config = TrainLstmConfig(
+            str(folder / "text.txt"), tmp_path / "new", hidden_size=16, num_train_epochs=1, batch_tokens=64,
+            learning_rate=too_high, device="cpu",
+        )  # fmt: skip
+        with pytest.raises(InputError, match=r"epoch 1: the perplexity .* is not finite; expected .* lower --learn"):
+            train_language_model(config)
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_layers", 10**9), ("hidden_size", 10**7)])
+def test_a_description_of_another_size_than_its_weights_is_refused(key: str, value: int, tmp_path: Path) -> None:
+    LstmModel(LstmShape(("a", "b"), True, 4, 1, 0.0)).save(tmp_path)
+    description = json.loads((tmp_path / DESCRIPTION).read_text(encoding="utf-8"))
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description | {key: value}), encoding="utf-8")
+    with pytest.raises(InputError, match="no LSTM language model"):
+        LstmModel.load(tmp_path)
