@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from experiments.harness.trainings import State, read_state, write_state
 from preprocessing.storage.atomic_write import json_line, read_json_lines
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from torch import Tensor
 
     from finetune.decoding.search import Search
@@ -114,46 +117,53 @@ def make_models(
     lstm_hidden_size: int,
 ) -> list[BuiltLanguageModel]:
     """The language models of the text: made once, and read from the folder afterwards."""
-    from finetune.language_model.build import TrainLstmConfig, train_language_model
-    from finetune.language_model.kneser_ney import estimate
-    from finetune.language_model.ngram import BOUNDARY, write_arpa
     from finetune.systems.identity import sha256_of
-    from preprocessing.storage.atomic_write import atomic_file
 
     folder.mkdir(parents=True, exist_ok=True)
     digest = {"text": sha256_of(Path(text))}
-    wanted = [(f"{order}-gram of {kind}", kind, order) for kind, orders in
-              (("words", word_orders), ("characters", character_orders)) for order in orders]  # fmt: skip
-    lstms = [(f"LSTM of {kind}", kind, 0) for kind in ("characters", "words")] if lstm_epochs else []
     made = []
-    with progress("making language models", len(wanted) + len(lstms), "models") as advance:
-        for name, kind, order in [*wanted, *lstms]:
-            short = name.replace(" ", "-")
+
+    def make(name: str, suffix: str, settings: Sequence[str], build: Callable[[Path], float]) -> None:
+        """build: writes the model to a path and returns the seconds that it took."""
+        short = name.replace(" ", "-")
+        state, record, path = State([*settings], digest), folder / f"{short}.json", folder / f"{short}{suffix}"
+        before = read_state(record)
+        if before is None or not before.is_of(state) or before.finished is None:
+            before = state.ended(build(path))
+            write_state(record, before)
+        made.append(BuiltLanguageModel(name, repr((state.command, digest)), path, before.seconds))
+
+    def build_ngrams(path: Path, kind: str, order: int) -> float:
+        from finetune.language_model.kneser_ney import estimate
+        from finetune.language_model.ngram import BOUNDARY, write_arpa
+        from preprocessing.storage.atomic_write import atomic_file
+
+        began = time.monotonic()
+        sentences = sentences_of(text, normalise)
+        units = sentences if kind == "words" else ([*BOUNDARY.join(words)] for words in sentences)
+        # of characters: n-grams that occur once are left out from order 7 on, else they fill the memory
+        model = estimate(units, order, min_count=2 if kind == "characters" and order > 6 else 1)
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            write_arpa(model, file)
+        return time.monotonic() - began
+
+    def train_lstm(path: Path, kind: "Literal['characters', 'words']") -> float:
+        from finetune.language_model.train import TrainLstmConfig, train_language_model
+
+        options = TrainLstmConfig(
+            text, path, units=kind, hidden_size=lstm_hidden_size, num_train_epochs=lstm_epochs, profile=normalise.name
+        )
+        return train_language_model(options).seconds
+
+    ngrams = [("words", order) for order in word_orders] + [("characters", order) for order in character_orders]
+    with progress("estimating n-grams", len(ngrams), "models") as advance:
+        for kind, order in ngrams:
             settings = [kind, str(order), normalise.name]
-            settings += [] if order else [str(lstm_epochs), str(lstm_hidden_size)]
-            state, own = State(settings, digest), folder / f"{short}.json"
-            before = read_state(own)
-            path = folder / (f"{short}.arpa" if order else short)
-            if before is None or not before.is_of(state) or before.finished is None:
-                began = time.monotonic()
-                if order:
-                    sentences = sentences_of(text, normalise)
-                    units = sentences if kind == "words" else ([*BOUNDARY.join(words)] for words in sentences)
-                    # of characters: n-grams that occur once are left out from order 7 on, else they fill the memory
-                    model = estimate(units, order, min_count=2 if kind == "characters" and order > 6 else 1)
-                    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-                        write_arpa(model, file)
-                    del model
-                else:
-                    options = TrainLstmConfig(
-                        text, path, units=kind, hidden_size=lstm_hidden_size,  # type: ignore[arg-type]
-                        num_train_epochs=lstm_epochs, profile=normalise.name,
-                    )  # fmt: skip
-                    train_language_model(options)
-                before = state.ended(time.monotonic() - began)
-                write_state(own, before)
-            made.append(BuiltLanguageModel(name, repr((state.command, digest)), path, before.seconds))
+            make(f"{order}-gram of {kind}", ".arpa", settings, partial(build_ngrams, kind=kind, order=order))
             advance(1)
+    for units in ("characters", "words") if lstm_epochs else ():
+        settings = [units, "0", normalise.name, str(lstm_epochs), str(lstm_hidden_size)]
+        make(f"LSTM of {units}", "", settings, partial(train_lstm, kind=units))
     return made
 
 

@@ -10,7 +10,8 @@ from preprocessing.cli.options import parse_command, program_name, run_command
 from preprocessing.errors import InputError
 
 if TYPE_CHECKING:
-    from finetune.language_model.build import LanguageModelConfig, TrainLstmConfig
+    from finetune.language_model.build import LanguageModelConfig
+    from finetune.language_model.train import TrainLstmConfig
 
 Config = TypeVar("Config", "LanguageModelConfig", "TrainLstmConfig")
 PROGRAM = "python -m finetune.language_model"
@@ -39,16 +40,13 @@ def main() -> None:
 
         tune(parse_command(TuneConfig, several=("alphas", "betas", "rescore_weights"), **options))  # type: ignore[arg-type]
         return
-    from finetune.language_model.build import (
-        LanguageModelConfig,
-        TrainLstmConfig,
-        build_language_model,
-        train_language_model,
-    )
-
     if command == "train":
+        from finetune.language_model.train import TrainLstmConfig, train_language_model
+
         train_language_model(with_profile_of_model(parse_command(TrainLstmConfig, **options)))  # type: ignore[arg-type]
         return
+    from finetune.language_model.build import LanguageModelConfig, build_language_model
+
     build_language_model(with_profile_of_model(parse_command(LanguageModelConfig, **options)))  # type: ignore[arg-type]
 
 

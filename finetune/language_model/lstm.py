@@ -1,4 +1,4 @@
-"""LSTM language models of words or characters: trained on a text, asked by the beam search or for its n best texts.
+"""LSTM language models of words or characters, asked by the beam search or for its n best texts.
 
 Graves 2013 (arXiv 1308.0850); the output layer is the embedding's transpose (Press & Wolf 2017). A folder holds
 lstm.safetensors and lstm.json. With `--lm FOLDER` the search in plain Python asks it at every end of a word, or at
@@ -8,10 +8,8 @@ without it or with n-grams, in one batch, which is many times faster.
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,6 @@ from preprocessing.storage.atomic_write import atomic_file, write_text_atomicall
 
 WEIGHTS, DESCRIPTION = "lstm.safetensors", "lstm.json"
 SPECIAL = (BEGIN, END, UNKNOWN)
-HELD_OUT_SHARE = 0.02  # of the sentences: decides which epoch is kept
-UNKNOWN_SHARE = 0.5  # of the times that a unit which occurs once in the text is read: <unk> takes its place
-MAX_GRADIENT_NORM = 1.0
 TOKENS_AT_ONCE = 8192  # when sentences are scored
 LOGITS_AT_ONCE = 1 << 23  # of tokens times units, 34 MB: more need memory and are no faster
 
@@ -138,7 +133,7 @@ class LstmModel(nn.Module):
         known units and the sentences' ends.
         """
         encoded = [self.encode(sentence) for sentence in sentences]
-        batches = _batches(encoded, TOKENS_AT_ONCE)
+        batches = batches_of(encoded, TOKENS_AT_ONCE)
         total = sum(float(self.losses(batch, of_unknown=False).sum()) for batch in batches)
         n_units = sum(map(len, sentences))
         n_unknown = sum(one.count(self._ids[UNKNOWN]) for one in encoded)
@@ -197,100 +192,7 @@ class LstmModel(nn.Module):
         return model.eval()
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """Of one pass over the text. perplexity: per unit of the sentences held out, <unk> and ends included."""
-
-    number: int
-    perplexity: float
-    is_best: bool
-
-
-def hold_out(sentences: Sequence[Sequence[str]], seed: int) -> tuple[Sequence[Sequence[str]], Sequence[Sequence[str]]]:
-    """The sentences to train on, and the HELD_OUT_SHARE that decides which epoch is kept; one alone is both."""
-    shuffled = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed)).tolist()
-    n_held_out = max(1, round(HELD_OUT_SHARE * len(sentences)))
-    held_out = [sentences[i] for i in shuffled[:n_held_out]]
-    return [sentences[i] for i in shuffled[n_held_out:]] or held_out, held_out
-
-
-def train_lstm(
-    sentences: Sequence[Sequence[str]], held_out: Sequence[Sequence[str]], shape: LstmShape, *, epochs: int,
-    learning_rate: float, batch_tokens: int, seed: int, device: str,
-) -> Iterator[tuple[Epoch, LstmModel]]:  # fmt: skip
-    """Trains a model, and yields it after each epoch; its weights are those of the epoch that was best so far.
-
-    sentences, held_out: of units, as `hold_out` parts them; `shape` has the `known_units` of the first alone. In each
-    epoch, UNKNOWN_SHARE of the units that occur once in them are <unk>, so that the model knows where unknown ones
-    stand. batch_tokens: units in a batch, padding included. Raises InputError where the first epoch's perplexity is not
-    finite.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = LstmModel(shape).to(device)
-        encoded = [model.encode(sentence) for sentence in sentences]
-        unknown = model.encode([UNKNOWN])[1]
-        once = {
-            unit for unit, count in Counter(chain.from_iterable(encoded)).items() if count == 1 and unit >= len(SPECIAL)
-        }
-        batches = _batches(encoded, batch_tokens)
-        held_out_batches = _batches([model.encode(sentence) for sentence in held_out], batch_tokens)
-        n_held_out = sum(len(one) - 1 for batch in held_out_batches for one in batch)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(batches))
-        best, weights = math.inf, {}
-        for number in range(1, epochs + 1):
-            model.train()
-            for place in torch.randperm(len(batches), generator=generator).tolist():
-                batch = _with_unknown(batches[place], once, unknown, generator)
-                loss = model.losses(batch).sum() / sum(len(one) - 1 for one in batch)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
-                optimizer.step()
-                schedule.step()
-            model.eval()
-            with torch.inference_mode():
-                total = sum(float(model.losses(batch).sum()) for batch in held_out_batches)
-            try:
-                perplexity = math.exp(total / n_held_out)
-            except OverflowError:
-                perplexity = math.inf
-            is_best = perplexity < best
-            if is_best:
-                best, weights = perplexity, {name: value.clone() for name, value in model.state_dict().items()}
-            if not weights:
-                raise InputError(
-                    f"epoch {number}: the perplexity of the held-out sentences is not finite; expected the loss to "
-                    "fall: lower --learning_rate"
-                )
-            latest = {name: value.clone() for name, value in model.state_dict().items()}
-            model.load_state_dict(weights)
-            yield Epoch(number, perplexity, is_best), model
-            if number < epochs:
-                model.load_state_dict(latest)
-
-
-def known_units(sentences: Sequence[Sequence[str]], most: int | None) -> tuple[str, ...]:
-    """The units of sentences, the most frequent first; at most so many, where given."""
-    counts = Counter(unit for sentence in sentences for unit in sentence if unit not in SPECIAL)
-    return tuple(unit for unit, _ in counts.most_common(most))
-
-
-def _with_unknown(batch: list[list[int]], once: set[int], unknown: int, generator: torch.Generator) -> list[list[int]]:
-    """The batch with UNKNOWN_SHARE of the units of `once` replaced, drawn anew for each."""
-    places = [(row, place) for row, one in enumerate(batch) for place, unit in enumerate(one) if unit in once]
-    if not places:
-        return batch
-    replaced = [list(one) for one in batch]
-    for (row, place), draw in zip(places, torch.rand(len(places), generator=generator).tolist(), strict=True):
-        if draw < UNKNOWN_SHARE:
-            replaced[row][place] = unknown
-    return replaced
-
-
-def _batches(encoded: Sequence[list[int]], batch_tokens: int) -> list[list[list[int]]]:
+def batches_of(encoded: Sequence[list[int]], batch_tokens: int) -> list[list[list[int]]]:
     """Sentences of like length together."""
     batches: list[list[list[int]]] = []
     for one in sorted(encoded, key=len):

@@ -36,15 +36,16 @@ class Steps:
         self._begun = 0
 
     @contextmanager
-    def step(self, title: str, count: int) -> Iterator[Callable[[float], None]]:
+    def step(self, title: str, count: int, *, before: int = 0) -> Iterator[Callable[[float], None]]:
         """Show one step while the block runs. Yields `advance`, to be called with the number of items done since.
 
-        count: items of the step; 0 where they are not counted. A last line says how many were done in how long.
+        count: items of the step; 0 where they are not counted. before: how many of them were done by an earlier
+        process. A last line says how many were done in how long.
         """
         self._begun += 1
         n_steps = max(self._n_steps, self._begun)
         title = f"[{self._begun}/{n_steps}] {title}" if n_steps > 1 else title
-        began, done = time.monotonic(), 0.0
+        began, done = time.monotonic(), float(before)
 
         def print_line(*, is_last: bool) -> None:
             seconds = time.monotonic() - began
@@ -54,11 +55,11 @@ class Steps:
             elif count:
                 line += f" of {count} {_in_number(self._unit, count)}"
             line += f", {seconds:.1f} s"
-            if not is_last and 0 < done < count:
-                line += f", about {seconds / done * (count - done):.0f} s left"
+            if not is_last and before < done < count:
+                line += f", about {seconds / (done - before) * (count - done):.0f} s left"
             self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-        with self._shown(title, count, lambda: print_line(is_last=False)) as show:
+        with self._shown(title, count, before, lambda: print_line(is_last=False)) as show:
 
             def advance(more: float) -> None:
                 nonlocal done
@@ -69,13 +70,15 @@ class Steps:
         print_line(is_last=True)
 
     @contextmanager
-    def _shown(self, title: str, count: int, print_line: Callable[[], None]) -> Iterator[Callable[[float], None]]:
+    def _shown(
+        self, title: str, count: int, before: int, print_line: Callable[[], None]
+    ) -> Iterator[Callable[[float], None]]:
         """A bar, or lines printed by a thread. Yields the function to call with the number of further items."""
         if shows_bars(self._console):
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
             times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
             with Progress(*columns, *times, console=self._console, transient=True) as bar:
-                task = bar.add_task(title, total=count or None)
+                task = bar.add_task(title, total=count or None, completed=before)
                 yield lambda more: bar.advance(task, more)
             return
         ended = threading.Event()

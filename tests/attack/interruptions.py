@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[[Path], AbstractContextManager[Job]]] = {
     "prepare": lambda folder: nullcontext(jobs.prepare(folder)),
     "train": lambda folder: nullcontext(jobs.train(folder)),
     "train-2": lambda folder: nullcontext(jobs.train(folder, processes=2)),
+    "train-lstm": lambda folder: nullcontext(jobs.train_lstm(folder)),
     "benchmark": lambda folder: nullcontext(jobs.benchmark(folder)),
     "align_corpus": lambda folder: nullcontext(jobs.align_corpus(folder)),
     "transcribe": lambda folder: nullcontext(jobs.transcribe(folder)),

@@ -313,6 +313,23 @@ def train(folder: Path, *, processes: int = 1, updates: int = 8, workers: int = 
     )
 
 
+def train_lstm(folder: Path) -> Job:
+    """A small LSTM language model; checkpoints every 0.2 s, so that many interruptions fall into saving."""
+    texts = [row["text"] for row in absolute(DEMO / "corpus" / "train.jsonl", 400)]
+    (folder / "text.txt").write_text("\n".join(texts), encoding="utf-8")
+    code = (
+        "import sys; from finetune.language_model import train, __main__ as command; from preprocessing.cli.options "
+        "import run_command; train.CHECKPOINT_SECONDS = 0.2; run_command(command.main)"
+    )
+    options = ["--units", "words", "--hidden_size", "256", "--num_train_epochs", "8", "--batch_tokens", "256"]
+    return Job(
+        "language_model train",
+        lambda output: ["-c", code, "train", str(folder / "text.txt"), str(output), *options],
+        _names("checkpoint.pt"),
+        lambda output: digests(output, "**/*"),
+    )
+
+
 def benchmark(folder: Path) -> Job:
     manifest = write_manifest(folder / "benchmark.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 16))
     words = ["benchmark/run.py", "--models", "wav2vec2=demo/wav2vec2", "--data", str(manifest), "--rounds", "1"]

@@ -64,3 +64,16 @@ def test_a_terminal_shows_a_bar() -> None:
     with Steps(Console(file=file, force_terminal=True, width=100), 1).step("reading", 2) as advance:
         advance(1)
     assert "1/2" in file.getvalue() and "reading: 1 utterance," in file.getvalue()
+
+
+def test_the_time_left_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
+    file = io.StringIO()
+    with Steps(Console(file=file), 1, "batches").step("training", 1_000, before=900) as advance:
+        time.sleep(0.12)
+        advance(1)
+        time.sleep(0.4)
+    first, *later, last = file.getvalue().splitlines()
+    assert re.fullmatch(r"training: 900 of 1000 batches, \d\.\d s", first)
+    assert all(float(re.search(r"about (\d+) s left", line)[1]) > 10 for line in later if ": 901 of" in line)  # type: ignore[index]
+    assert last.startswith("training: 901 batches")

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from finetune.language_model import ngram
 from finetune.language_model.__main__ import with_profile_of_model
-from finetune.language_model.build import LanguageModelConfig, TrainLstmConfig, build_language_model
+from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, NgramTable, read_arpa, write_arpa
+from finetune.language_model.train import TrainLstmConfig
 from preprocessing.cli import notes
 from preprocessing.corpus.lines import RawText, profile_by_language
 from preprocessing.errors import InputError, UsageError

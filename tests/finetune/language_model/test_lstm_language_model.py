@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +15,12 @@ from finetune.decoding.beam import BeamSettings
 from finetune.decoding.language_model_folder import find_language_model, load_language_model
 from finetune.decoding.rescoring import RescoringSearch
 from finetune.decoding.search import make_search
-from finetune.language_model import lstm
-from finetune.language_model.build import TrainLstmConfig, train_language_model
+from finetune.language_model import lstm, lstm_training, train
 from finetune.language_model.kneser_ney import perplexity
-from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, hold_out
+from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape
+from finetune.language_model.lstm_training import LstmTraining, hold_out
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
+from finetune.language_model.train import TrainLstmConfig, train_language_model
 from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.finetune.decoding.test_beam import LETTERS, frames, misheard, words_model
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             str(folder / "text.txt"), folder / units, units=units, hidden_size=32, num_train_epochs=6,
             batch_tokens=64, learning_rate=0.02, device="cpu",
         )  # fmt: skip
-        returned = train_language_model(config)
+        returned = train_language_model(config).model
         sentence = in_units(SENTENCE, units)
         assert returned.score_sentences([sentence]) == LstmModel.load(folder / units).score_sentences([sentence])
     return folder
@@ -187,7 +188,7 @@ def test_words_that_are_not_learnt_from_are_unknown_and_expected_where_they_stan
         str(tmp_path / "text.txt"), tmp_path / "lm", units="words", hidden_size=16, num_train_epochs=4,
         batch_tokens=64, learning_rate=0.02, device="cpu",
     )  # fmt: skip
-    model = train_language_model(config)
+    model = train_language_model(config).model
     training, held_out = hold_out(sentences, config.seed)
     assert len(held_out) == 2 and sorted([*training, *held_out]) == sorted(sentences)
     assert set(model.words) == {word for words in training for word in words}
@@ -197,53 +198,106 @@ def test_words_that_are_not_learnt_from_are_unknown_and_expected_where_they_stan
     assert model.score(model.begin(), "XYZZY")[0] < -1.0
 
 
-def tiny_training(
-    training: list[list[str]], held_out: list[list[str]], epochs: int
-) -> Iterator[tuple[lstm.Epoch, LstmModel]]:
-    shape = LstmShape(lstm.known_units(training, None), False, 4, 1, 0.0)
-    return lstm.train_lstm(
+def tiny_training(training: list[list[str]], held_out: list[list[str]], epochs: int) -> LstmTraining:
+    shape = LstmShape(lstm_training.known_units(training, None), False, 4, 1, 0.5)
+    return LstmTraining(
         training, held_out, shape, epochs=epochs, learning_rate=0.1, batch_tokens=8, seed=0, device="cpu"
     )
 
 
-def test_training_goes_on_from_the_last_weights_and_yields_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_goes_on_from_the_last_weights_and_keeps_the_best() -> None:
     """The more the model learns of A, the less it expects B."""
-    begins: list[torch.Tensor] = []
-    ends: list[torch.Tensor] = []
-    own = LstmModel.train
+    training = tiny_training([["A"]] * 20 + [["B"]], [["B"]], 3)
+    kept, last = [], []
+    for epoch in training.run():
+        if epoch is not None:
+            kept.append((epoch.is_best, training.best_model.bias.detach().clone()))
+            last.append(training.state_dict()["model"]["bias"].clone())
+    assert [is_best for is_best, _ in kept] == [True, False, False]
+    assert all(torch.equal(bias, last[0]) for _, bias in kept)
+    assert not torch.equal(last[1], last[0]) and not torch.equal(last[2], last[1])
 
-    def recorded(model: LstmModel, mode: bool = True) -> LstmModel:
-        (begins if mode else ends).append(model.bias.detach().clone())
-        return own(model, mode)
 
-    monkeypatch.setattr(LstmModel, "train", recorded)
-    yielded = []
-    for epoch, model in tiny_training([["A"]] * 20 + [["B"]], [["B"]], 3):
-        yielded.append((epoch.is_best, model.bias.detach().clone()))
-    assert [is_best for is_best, _ in yielded] == [True, False, False]
-    assert all(torch.equal(bias, ends[0]) for _, bias in yielded)
-    assert torch.equal(begins[1], ends[0]) and torch.equal(begins[2], ends[1])
-    assert not torch.equal(ends[1], ends[0])
+@pytest.mark.parametrize("n_batches", [1, 4, 11])
+def test_a_training_that_is_gone_on_with_after_any_batch_is_the_one_in_one_go(n_batches: int, tmp_path: Path) -> None:
+    sentences = [["A", "B"], ["B", "C", "C"], ["A"], ["B", "B"]] * 3 + [["D"]]
+    whole, first, second = (tiny_training(sentences, sentences[:3], 3) for _ in range(3))
+    perplexities = [epoch.perplexity for epoch in whole.run() if epoch is not None]
+    assert n_batches < whole.batches_done == whole.n_batches
+    epochs = first.run()
+    before = [epoch.perplexity for epoch in (next(epochs) for _ in range(n_batches)) if epoch is not None]
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    torch.rand(5)  # other chance of the process does not matter
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    after = [epoch.perplexity for epoch in second.run() if epoch is not None]
+    assert before + after == perplexities
+    expected, found = (one.best_model.state_dict() for one in (whole, second))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert second.seconds > first.seconds > 0
+
+
+def test_the_chance_of_a_process_is_as_it_was() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    for _ in tiny_training([["A"]] * 3, [["A"]], 1).run():
+        pass
+    assert torch.rand(1) == expected
+
+
+def test_an_interrupted_command_goes_on_and_one_with_other_options_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat\nthe cat\na cat sat\n" * 40)
+
+    def config(folder: str, **options: Any) -> TrainLstmConfig:
+        values = {"units": "words", "hidden_size": 8, "num_train_epochs": 3, "batch_tokens": 64, "device": "cpu"}
+        return TrainLstmConfig(str(tmp_path / "text.txt"), tmp_path / folder, **values | options)
+
+    expected = train_language_model(config("whole")).model.state_dict()
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    write, written = train._write, []
+
+    def write_and_stop(training: LstmTraining, checkpoint: Path) -> None:
+        write(training, checkpoint)
+        written.append(training.batches_done)
+        if len(written) == 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_write", write_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_language_model(config("stopped"))
+    with pytest.raises(InputError, match=r"checkpoint\.pt: of a training with .* other options.*: repeat its command"):
+        train_language_model(config("stopped", seed=1))
+    capsys.readouterr()
+    found = train_language_model(config("stopped")).model.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert "going on from " in capsys.readouterr().out and written[8] == 9
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == ["lstm.json", "lstm.safetensors"]
+    (tmp_path / "stopped" / "checkpoint.pt").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read .*: delete checkpoint\.pt to train anew"):
+        train_language_model(config("stopped"))
 
 
 def test_units_that_occur_once_alone_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     replaced: list[set[int]] = []
-    monkeypatch.setattr(lstm, "_with_unknown", lambda batch, once, *_: replaced.append(once) or batch)
-    training = [["A", "A", "A", "B"], ["B", "C"], ["D"]]
-    ((_, model),) = tiny_training(training, training, 1)
-    assert replaced[0] == {model.encode([word])[1] for word in ("C", "D")}
+    monkeypatch.setattr(lstm_training, "_with_unknown", lambda batch, once, *_: replaced.append(once) or batch)
+    sentences = [["A", "A", "A", "B"], ["B", "C"], ["D"]]
+    training = tiny_training(sentences, sentences, 1)
+    assert any(training.run())
+    assert replaced[0] == {training.best_model.encode([word])[1] for word in ("C", "D")}
 
 
 def test_half_of_the_times_a_unit_is_replaced() -> None:
     batch = [[0, 3, 4, 1]] * 2000
-    found = lstm._with_unknown(batch, {3}, 2, torch.Generator().manual_seed(0))
+    found = lstm_training._with_unknown(batch, {3}, 2, torch.Generator().manual_seed(0))
     assert all(one in ([0, 3, 4, 1], [0, 2, 4, 1]) for one in found)
     assert 0.45 < sum(one[1] == 2 for one in found) / 2000 < 0.55
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=30), st.integers(1, 40))
 def test_batches_hold_no_more_units_than_stated_with_padding(lengths: list[int], batch_tokens: int) -> None:
-    batches = lstm._batches([[0] * length for length in lengths], batch_tokens)
+    batches = lstm.batches_of([[0] * length for length in lengths], batch_tokens)
     assert sorted(len(one) for batch in batches for one in batch) == sorted(lengths)
     assert all(len(batch) * max(map(len, batch)) <= batch_tokens or len(batch) == 1 for batch in batches)
 

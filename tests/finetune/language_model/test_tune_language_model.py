@@ -18,9 +18,9 @@ from finetune.decoding.language_model_folder import (
 )
 from finetune.decoding.rescoring import RescoringSearch
 from finetune.decoding.search import make_search
-from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.lstm import LstmModel, LstmShape
 from finetune.language_model.ngram import read_arpa
+from finetune.language_model.train import TrainLstmConfig, train_language_model
 from finetune.metrics.error_rates import utterance_errors
 from finetune.systems.ctc_model import load_ctc
 from finetune.tune_language_model import (
