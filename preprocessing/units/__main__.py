@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config.check()
     from rich.console import Console
 
+    from preprocessing.cli.progress import Steps
     from preprocessing.corpus.lines import open_raw_text, profile_by_language, read_lines
     from preprocessing.text import profile
     from preprocessing.units import counts
@@ -98,21 +99,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given is None and sentence:
         console.print(sentence, highlight=False)
     normalise = given or profile(name)
-    text = [line for one in texts for line in one.normalised(normalise)]
-    if config.held_out:
-        held_out, how = read_lines(config.held_out, normalise), ", ".join(map(_name, config.held_out))
-    else:
-        (text, held_out), how = counts.hold_out(text), "the last tenth of the lines by hash"
+    steps = Steps(Console(stderr=True), 2, "vocabularies")
+    with steps.step("reading texts", 0):
+        text = [line for one in texts for line in one.normalised(normalise)]
+        if config.held_out:
+            held_out, how = read_lines(config.held_out, normalise), ", ".join(map(_name, config.held_out))
+        else:
+            (text, held_out), how = counts.hold_out(text), "the last tenth of the lines by hash"
     n_words, n_held_out = (sum(len(line.text.split()) for line in lines) for lines in (text, held_out))
     heading = (
         f"{', '.join(map(_name, config.texts))}: {len(text):,} lines, {n_words:,} words; held out: {how}, "
         f"{n_held_out:,} words; profile {normalise.name}"
     )
     language, why = _hyphenation(config, frozenset[str | None]().union(*(one.languages for one in texts)))
-    report = counts.count_units(
-        heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=language,
-        syllable_counts=syllable_counts,
-    )  # fmt: skip
+    with steps.step("counting units", len(config.kinds) * (len(config.sizes) + 1)) as advance:  # at most
+        report = counts.count_units(
+            heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=language,
+            syllable_counts=syllable_counts, measured=lambda: advance(1),
+        )  # fmt: skip
     note = _syllable_note(report, config, language + why)
     console.print(counts.table(report), counts.LEGEND, counts.coverage_table(report), note)
     if config.json is not None:

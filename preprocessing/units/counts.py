@@ -6,7 +6,7 @@ unit, and shown by `table` and `coverage_table`. `preprocessing.units.plot` draw
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
@@ -39,6 +39,23 @@ class Line:
 
     text: str
     seconds: float | None = None
+
+
+class RunningText:
+    """Lines, counted once for all vocabularies. counts: how often each word occurs.
+
+    Of the lines whose duration is known, frames [lines] are those of 20 ms; words [words] are their words, one line
+    after another, as places in `counts`; ends [lines] are the places in `words` where each line ends.
+    """
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.n_lines = len(lines)
+        self.counts = count_words(lines)
+        places = {word: place for place, word in enumerate(self.counts)}
+        timed = [(line.text.split(), line.seconds) for line in lines if line.seconds is not None]
+        self.frames = np.array([frames_in(seconds) for _, seconds in timed], np.int64)
+        self.words = np.array([places[word] for words, _ in timed for word in words], np.int64)
+        self.ends = np.cumsum([len(words) for words, _ in timed], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -137,14 +154,16 @@ def count_units(
     sizes: Sequence[int],
     language: str,
     syllable_counts: Mapping[str, int],
+    measured: Callable[[], object] = lambda: None,
 ) -> UnitReport:
     """The report on vocabularies of every kind and size, made of `text` and tested on `held_out`.
 
-    heading: of the tables. language, syllable_counts: as for `build`.
+    heading: of the tables. language, syllable_counts: as for `build`. measured: called after each vocabulary.
     Raises UsageError on a size below what a kind needs, or a language without hyphenation.
     """
     texts = [line.text for line in text]
-    words, held_out_words = count_words(text), count_words(held_out)
+    running, held_out_words = RunningText(text), count_words(held_out)
+    words = running.counts
     inventories: list[Inventory] = []
     curves: list[CoverageCurve] = []
     source = None
@@ -158,7 +177,8 @@ def count_units(
             )
             if size_use == "cuts" and size is not None and vocabulary.size < size:
                 continue  # all units are fewer, and come last
-            inventories.append(measure_inventory(vocabulary, size, text, held_out))
+            inventories.append(measure_inventory(vocabulary, size, running, held_out_words))
+            measured()
             if size_use == "learns" and size is not None and vocabulary.size < size:
                 break  # no larger size gives other units
         curves.append(coverage_curve(vocabulary, words, held_out_words))
@@ -171,28 +191,29 @@ def count_units(
 
 
 def measure_inventory(
-    vocabulary: Vocabulary, asked_size: int | None, text: Sequence[Line], held_out: Sequence[Line]
+    vocabulary: Vocabulary, asked_size: int | None, text: RunningText, held_out: Counter[str]
 ) -> Inventory:
-    """The figures of a vocabulary made of `text`, tested on `held_out`."""
-    words, unseen_words = count_words(text), count_words(held_out)
-    pieces, unseen_pieces = _count_pieces(vocabulary, words), _count_pieces(vocabulary, unseen_words)
+    """The figures of a vocabulary made of `text`, tested on the words `held_out`."""
+    words = text.counts
+    pieces, held_out_pieces = _count_pieces(vocabulary, words), _count_pieces(vocabulary, held_out)
     not_text = {*vocabulary.silent, vocabulary.boundary, vocabulary.unknown}
     written = [unit for index, unit in enumerate(vocabulary.units) if index not in not_text]
     rare = sum(pieces[unit] < RARE for unit in written)
-    labels = sum(n * len(vocabulary.encode_word(word)) for word, n in words.items())
+    spelled = [vocabulary.encode_word(word) for word in words]
+    labels = sum(n * len(ids) for ids, n in zip(spelled, words.values(), strict=True))
     if not vocabulary.splitter.carries_boundary:
-        labels += words.total() - len(text)
-    missing = sum(n for piece, n in unseen_pieces.items() if piece not in vocabulary)
-    unwritable = sum(n for word, n in unseen_words.items() if vocabulary.outside([word]))
+        labels += words.total() - text.n_lines
+    missing = sum(n for piece, n in held_out_pieces.items() if piece not in vocabulary)
+    unwritable = sum(n for word, n in held_out.items() if vocabulary.outside([word]))
     return Inventory(
         kind=vocabulary.kind,
         asked_size=asked_size,
         size=vocabulary.size,
         rare_share=rare / len(written),
         labels_per_word=labels / words.total(),
-        unseen_piece_share=missing / unseen_pieces.total(),
-        unwritable_word_share=unwritable / unseen_words.total(),
-        timing=_timing(vocabulary, text),
+        unseen_piece_share=missing / held_out_pieces.total(),
+        unwritable_word_share=unwritable / held_out.total(),
+        timing=_timing(text, spelled, carries_boundary=vocabulary.splitter.carries_boundary),
     )
 
 
@@ -269,15 +290,28 @@ def _count_pieces(vocabulary: Vocabulary, words: Counter[str]) -> Counter[str]:
     return counts
 
 
-def _timing(vocabulary: Vocabulary, lines: Sequence[Line]) -> Timing | None:
-    frames = labels = infeasible = timed = 0
-    for line in lines:
-        if line.seconds is not None:
-            encoded = vocabulary.encode(line.text)
-            available = frames_in(line.seconds)
-            frames, labels, timed = frames + available, labels + len(encoded), timed + 1
-            infeasible += available < frames_needed(encoded)
-    return Timing(frames / labels, infeasible / timed) if timed else None
+def _timing(text: RunningText, spelled: Sequence[Sequence[int]], *, carries_boundary: bool) -> Timing | None:
+    """spelled: the labels of each word of `text.counts`. carries_boundary: whether no label stands between words."""
+    if not len(text.frames):
+        return None
+    words, starts = text.words, np.append(0, text.ends[:-1])
+
+    def sum_by_line(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sums of values [words] over each line."""
+        sums = np.append(0, np.cumsum(values))
+        return np.asarray(sums[text.ends] - sums[starts])
+
+    labels = sum_by_line(np.array([len(ids) for ids in spelled])[words])
+    needed = sum_by_line(np.array([frames_needed(ids) for ids in spelled])[words])
+    if carries_boundary:
+        first, last = np.array([(ids[0], ids[-1]) for ids in spelled]).T
+        is_repeated = np.append(False, last[words[:-1]] == first[words[1:]])
+        is_repeated[starts[starts < len(words)]] = False
+        needed = needed + sum_by_line(is_repeated.astype(np.int64))
+    else:
+        boundaries = np.maximum(text.ends - starts - 1, 0)
+        labels, needed = labels + boundaries, needed + boundaries
+    return Timing(text.frames.sum() / labels.sum(), float(np.mean(text.frames < needed)))
 
 
 def _syllable_source(splitter: Syllables, words: Counter[str], syllable_counts: Mapping[str, int]) -> SyllableSource:

@@ -15,7 +15,15 @@ from preprocessing.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
 from preprocessing.units.__main__ import main
-from preprocessing.units.counts import Line, count_units, count_words, coverage_curve, hold_out, measure_inventory
+from preprocessing.units.counts import (
+    Line,
+    RunningText,
+    count_units,
+    count_words,
+    coverage_curve,
+    hold_out,
+    measure_inventory,
+)
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, write_manifest
 
@@ -32,7 +40,7 @@ def test_figures_are_those_of_naive_counting(kind: str, texts: list[str], others
     size = None if kind in ("characters", "words") else 30
     vocabulary = build(kind, texts, size=size, language="en_US")
     lines = [Line(text, seconds if number % 2 == 0 else None) for number, text in enumerate(texts)]
-    found = measure_inventory(vocabulary, size, lines, [Line(text) for text in others])
+    found = measure_inventory(vocabulary, size, RunningText(lines), count_words([Line(text) for text in others]))
 
     encoded = [vocabulary.encode(text) for text in texts]
     assert found.labels_per_word == pytest.approx(sum(map(len, encoded)) / sum(len(text.split()) for text in texts))
