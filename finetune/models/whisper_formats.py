@@ -19,7 +19,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from finetune.models.checkpoint_checks import CHECKPOINT, checked_loading
 from preprocessing.errors import InputError, first_line
-from preprocessing.storage.atomic_write import atomic_file
+from preprocessing.storage.atomic_write import atomic_file, permit_readers
 from preprocessing.storage.model_file import loading_reason
 
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
@@ -211,6 +211,7 @@ def _save_transformers(
     if multilingual:
         tokenizer.set_prefix_tokens(language=language, task="transcribe")
     tokenizer.save_pretrained(folder)
+    permit_readers(folder)
 
 
 def _languages(tokens: Tokenizer, language: str) -> dict[str, Any]:

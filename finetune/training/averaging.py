@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from preprocessing.storage.atomic_write import atomic_file
+
 STEPS = "steps"  # a key of the state dict; names of parameters have a dot in them
 
 
@@ -73,9 +75,8 @@ class BestWeights:
     def keep(self, module: nn.Module, step: int) -> None:
         """Write the module's weights at a step."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f".{step}.partial"
-        safetensors.torch.save_model(module, str(partial))
-        partial.replace(self._path(step))
+        with atomic_file(self._path(step)) as partial:
+            safetensors.torch.save_model(module, str(partial))
 
     def delete_others(self, steps: Collection[int]) -> None:
         """Delete the weights of all other steps."""

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from finetune.training.averaging import MovingAverage
 from finetune.training.step import IntervalSums
 from preprocessing.errors import InputError, first_line
+from preprocessing.storage.atomic_write import permit_readers
 
 WEIGHTS, AVERAGE, STATES, PROGRESS = "weights.safetensors", "average.safetensors", "states.pt", "progress.json"
 UNREADABLE = (
@@ -148,6 +149,7 @@ def _write_files(
         safetensors.torch.save_file(average.state_dict(), str(partial / AVERAGE))
     torch.save({one.name: getattr(states, one.name) for one in fields(states)}, partial / STATES)
     (partial / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    permit_readers(partial)
     for path in partial.iterdir():  # on the disk before the folder is renamed, in case of a power cut
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -29,7 +29,7 @@ from finetune.training.log import BEST, LOG, LogLine, read_log
 from preprocessing.cli.cores import describe_cores
 from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes
-from preprocessing.storage.atomic_write import json_line, write_text_atomically
+from preprocessing.storage.atomic_write import json_line, permit_readers, write_text_atomically
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -90,6 +90,7 @@ class RunWriter:
         shutil.rmtree(partial, ignore_errors=True)
         recogniser.save(partial, module)
         write_transcripts(partial / "samples.jsonl", transcripts)
+        permit_readers(partial)
         shutil.rmtree(waiting, ignore_errors=True)
         partial.rename(waiting)
 

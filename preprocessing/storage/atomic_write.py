@@ -10,13 +10,15 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from preprocessing.errors import UsageError
 
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?")  # names of `atomic_file`
+UMASK = os.umask(0)
+os.umask(UMASK)  # which cannot be read without being set
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of OSError.errno
 
 
@@ -25,14 +27,29 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it replaces `path` when the block ends, and is removed when the block raises.
 
     The temporary name is hidden, in the same folder, unique to this call, and keeps the suffix, by which soundfile and
-    matplotlib choose the format.
+    matplotlib choose the format. The file's permissions are those of the umask, whatever has written it.
     """
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
         yield temporary
+        _permit(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def permit_readers(folder: Path) -> None:
+    """Give the files in a folder the permissions of the umask: safetensors makes them readable by their owner alone."""
+    for path in folder.iterdir():
+        if path.is_file():
+            _permit(path)
+
+
+def _permit(path: Path) -> None:
+    permissions = 0o666 & ~UMASK
+    with suppress(OSError):  # a file system may have none
+        if path.stat().st_mode & 0o777 != permissions:
+            path.chmod(permissions)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -101,6 +101,7 @@ def test_every_format_writes_the_same_text(tuned: Path, tmp_path: Path) -> None:
     found = transcripts(f"faster-whisper={tmp_path / 'faster'}", waveforms, "en")
     assert found == by_transcribe(tmp_path / "tuned.pt", waveforms, "en")
     export(tuned, tmp_path / "theirs", "transformers")
+    assert len({path.stat().st_mode for path in (tmp_path / "theirs").iterdir()}) == 1
     assert by_transformers(tmp_path / "theirs", waveforms) == expected
     assert transcripts(f"whisper={tmp_path / 'theirs'}", waveforms, "en") == expected
     assert content(tuned) == before

@@ -92,6 +92,8 @@ def test_what_a_run_leaves_behind(trained: Path) -> None:
     assert re.search(r"max_batch_seconds: 20", (trained / "config.yaml").read_text())
     assert json.loads((trained / "environment.json").read_text())["packages"]["torch"].startswith("2.11")
     assert len(read_manifest(trained / "samples.jsonl")) == 7  # a tenth of 60 and the rest of a speaker
+    as_others = (trained / "curve.png").stat().st_mode  # safetensors makes its files readable by their owner alone
+    assert [path.name for path in trained.rglob("*") if path.is_file() and path.stat().st_mode != as_others] == []
 
 
 def test_bad_utterances_are_set_aside_with_their_reason(trained: Path, manifest: Path) -> None:
