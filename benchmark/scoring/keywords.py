@@ -83,7 +83,9 @@ class Keywords:
         for reference, hypothesis in pairs:
             said, heard = self.count(reference), self.count(hypothesis)
             both = said & heard
-            spoken, hits, false = spoken + said, hits + both, false + (heard - said)
+            spoken.update(said)
+            hits.update(both)
+            false.update(heard - said)
             rows.append((said.total(), heard.total(), both.total()))
         counts = [KeywordCount(name, spoken[name], hits[name], false[name]) for name in self._names.values()]
         missed = [said - both for said, _, both in rows]
