@@ -2,6 +2,7 @@
 utterances, and systems that do not decode alike. Sentences, and the rows of the table of decoding.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -377,9 +378,12 @@ def _without(summary: Summary, one: Comparison) -> str:
             f"({_ends(one.without)}) instead of {_signed(one.difference.value)}; the verdict is the same."
         )
     sentence = comparison_sentence(one.first, one.second, one.without, one.different_without, metric)
-    sentence = sentence.replace(" %", f"{SPACE}%")
+    sentence = re.sub("^No significant", "no significant", sentence).replace(" %", f"{SPACE}%")
     if one.different:
-        return f"This depends on {counted(len(one.left_out), _unit(summary))}: without {ids}, {sentence}"
+        return (
+            f"The verdict on {one.first} and {one.second} depends on {counted(len(one.left_out), _unit(summary))}: "
+            f"without {ids}, {sentence}"
+        )
     return f"Without {ids}, {sentence}"
 
 

@@ -329,7 +329,8 @@ def test_a_difference_that_hangs_on_one_utterance_is_said() -> None:
     summary = benchmark_of(a=wrong(4), b=[])
     [comparison] = summary.comparisons
     assert comparison.different is True and len(comparison.left_out) == 1 and comparison.different_without is False
-    assert "This depends on 1 utterance: without u" in " ".join(verdict(summary))
+    assert "The verdict on a and b depends on 1 utterance: without u" in " ".join(verdict(summary))
+    assert ", no significant difference between a and b: the WER" in " ".join(verdict(summary))
     turned = benchmark_of(b=[], a=wrong(4)).comparisons[0]
     assert turned.left_out == comparison.left_out and turned.different is True and turned.different_without is False
 
