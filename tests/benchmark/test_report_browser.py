@@ -190,6 +190,19 @@ def test_nothing_overflows_sideways(chromium: Any, shown: Path) -> None:
             page.locator("button.row").nth(width % 7).click()
 
 
+def test_five_systems_fit_beside_each_other(chromium: Any, tmp_path: Path) -> None:
+    summary, _ = wide_run(5)
+    named = [
+        dataclasses.replace(one, facts=dataclasses.replace(one.facts, name=f"system {place}"))
+        for place, one in enumerate(summary.systems)
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(page_of(dataclasses.replace(summary, systems=named), [], n_audio=0), encoding="utf-8")
+    for page in opened(chromium, path):
+        table = page.locator("[aria-labelledby=table-caption]")
+        assert table.evaluate("region => region.scrollWidth <= region.clientWidth")
+
+
 def test_without_javascript_and_on_paper_the_worst_utterances_stand(chromium: Any, shown: Path) -> None:
     for page in opened(chromium, shown, java_script_enabled=False):
         assert page.locator("#worst li").count() == 30 and not page.locator("#browser").is_visible()
