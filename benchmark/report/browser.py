@@ -48,9 +48,7 @@ class BrowserSection:
     ) -> "BrowserSection":
         """latencies: seconds by system and utterance id. clips: by utterance id and condition."""
         selection = select_utterances(utterances)
-        names = [system.facts.name for system in summary.systems]
-        loops = {system.facts.name: system.loops_by_condition() for system in summary.systems}
-        return cls(browser_json(selection, names, latencies, loops, clips), selection.sentence, len(clips))
+        return cls(browser_json(summary, selection, latencies, clips), selection.sentence, len(clips))
 
 
 def select_utterances(
@@ -77,28 +75,29 @@ def select_utterances(
 
 
 def browser_json(
+    summary: Summary,
     selection: BrowserSelection,
-    systems: Sequence[str],
     latencies: Mapping[tuple[str, str], float],
-    loops: Mapping[str, Mapping[str, Sequence[str]]],
     clips: Mapping[tuple[str, str], Clip],
 ) -> Markup:
     """The browser's data as JSON that is safe inside a <script> element, whatever the texts hold.
 
-    latencies: seconds by system and utterance id. loops: ids of the utterances in which a system repeats itself, by
-    system and condition. clips: by utterance id and condition.
+    latencies: seconds by system and utterance id. clips: by utterance id and condition.
     """
+    systems = [system.facts.name for system in summary.systems]
     indices = {name: _NameIndex() for name in ("conditions", "speakers", "domains", "languages")}
     looping = {
-        (name, condition, id)
-        for name, by_condition in loops.items()
-        for condition, ids in by_condition.items()
+        (system.facts.name, condition, id)
+        for system in summary.systems
+        for condition, ids in system.loops_by_condition().items()
         for id in ids
     }
     rows = [_row(utterance, systems, latencies, looping, indices) for utterance in selection.utterances]
     positions = {(utterance.id, utterance.condition): index for index, utterance in enumerate(selection.utterances)}
     content = {
-        "systems": list(systems),
+        "systems": systems,
+        "metric": summary.metric.upper(),
+        "unit": summary.error_unit,
         "levels": LEVELS,
         "writtenBelow": WRITTEN_BELOW,
         **{name: list(index.found) for name, index in indices.items()},

@@ -53,7 +53,7 @@
   const latencies = utterances.some((one) => one.systems.some((s) => s && s.latency !== null));
   const SORTS = {
     errors: ["most errors", (one, own) => Math.max(-1, ...own.map((s) => s.errors))],
-    wer: ["highest WER", (one, own) => Math.max(-1, ...own.map((s) => s.wer))],
+    wer: [`highest ${data.metric}`, (one, own) => Math.max(-1, ...own.map((s) => s.wer))],
     ...(data.systems.length > 1 && { difference: ["difference between systems", (one) => { const e = one.systems.filter((s) => s && s.error === null).map((s) => s.errors); return e.length > 1 ? Math.max(...e) - Math.min(...e) : -1; }] }),
     longest: ["longest", (one) => one.seconds],
     shortest: ["shortest", (one) => -one.seconds],
@@ -224,7 +224,7 @@
       }
       end();
       if (to >= all.length) return;
-      const more = make("button", "more", `Show ${number(Math.min(LIMIT, all.length - to))} more of ${number(all.length)} words`);
+      const more = make("button", "more", `Show ${number(Math.min(LIMIT, all.length - to))} more of ${number(all.length)} ${data.unit}s`);
       more.type = "button";
       more.addEventListener("click", () => { more.remove(); draw(to, to + LIMIT); });
       box.append(more);
@@ -265,7 +265,7 @@
     header.append(heading("Reference", null));
     for (const [word, cells] of line) {
       const td = make("td", word === null ? "gap" : "");
-      if (word === null) td.textContent = `… ${number(cells)} equal words …`;
+      if (word === null) td.textContent = `… ${number(cells)} equal ${data.unit}s …`;
       else td.append(make("bdi", "", word));
       header.append(td);
     }

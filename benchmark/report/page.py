@@ -103,6 +103,7 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             summary=summary,
             profile=summary.profiles[0].name,
             metric=summary.metric.upper(),
+            unit=summary.error_unit,
             systems=systems,
             by_name={system.name: system for system in systems},
             figures={name: markup for name, markup in drawn.items() if markup},

@@ -114,7 +114,6 @@ def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) 
     without any reference word or leave them out; both counts are accepted.
     """
     warnings: list[str] = []
-    unit = "characters" if summary.metric == "cer" else "words"
     for system in summary.systems:
         name, profile = system.facts.name, summary.profiles[0]
         scores = system.scores.get(profile.name)
@@ -127,8 +126,9 @@ def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) 
         scored = scores.substitutions + scores.deletions + scores.insertions
         if scored not in (shown, in_speech):
             warnings.append(
-                f"{name}: the {unit} below have {counted(shown, 'error')}, the table counts {scored:,}. The text "
-                f"profile {profile.name} has changed since version {profile.version}, or the files were edited."
+                f"{name}: the {summary.error_unit}s below have {counted(shown, 'error')}, the table counts {scored:,}. "
+                f"The text profile {profile.name} has changed since version {profile.version}, or the files were "
+                "edited."
             )
     return warnings
 

@@ -187,9 +187,8 @@ def _rates(summary: Summary) -> list[str]:
         if CLEAN in one.hallucinated_words_per_minute
     ]
     if not sentences and invented:
-        what = "characters" if metric == "cer" else "words"
         return [
-            f"No reference has a word, so there is no {metric.upper()}. Hallucinated {what} per minute: "
+            f"No reference has a word, so there is no {metric.upper()}. Hallucinated {summary.error_unit}s per minute: "
             f"{', '.join(invented)}."
         ]
     return sentences or ["No system has any results."]

@@ -419,6 +419,11 @@ class Summary:
     code: str | None = None
 
     @property
+    def error_unit(self) -> Literal["word", "character"]:
+        """What errors are counted in, which the metric decides."""
+        return "character" if self.metric == "cer" else "word"
+
+    @property
     def largest_detectable(self) -> DetectableDifference | None:
         """The minimum detectable difference of the pair that needs most; None where none can be estimated."""
         return max(self.detectable_differences, key=lambda difference: difference.value, default=None)

@@ -148,6 +148,17 @@ def test_each_section_stands_where_it_has_content() -> None:
         assert f' id="{name}"' not in untimed and f'href="#{name}"' not in untimed
 
 
+def test_where_the_metric_is_the_cer_the_page_counts_characters() -> None:
+    summary, samples, timings = full_run(12)
+    segmented = [dataclasses.replace(one, segments=one.scores["verbatim"]) for one in summary.systems]
+    for metric, unit, other in (("wer", "words", "characters"), ("cer", "characters", "words")):
+        html = page_of(dataclasses.replace(summary, metric=metric, systems=segmented), samples, timings)
+        text = Page(html).text
+        assert f"Most confused {unit}" in text and f"Most confused {other}" not in text
+        assert f"Insertions{unit.capitalize()}" in text and f"values with most {unit}" in text
+        assert f'"metric":"{metric.upper()}","unit":"{unit[:-1]}"' in html
+
+
 def test_on_paper_the_table_is_repeated_in_groups_that_fit() -> None:
     """Every system once on the screen and once on paper, with every row; the terms come after the figures."""
     summary, samples = wide_run(9)
