@@ -5,6 +5,7 @@ RTFx. robustness.py: WER against noise. words.py: confidence. style.py: what the
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from benchmark.report.fairness import best_system
 from benchmark.report.figures import accuracy, robustness, speed, words
@@ -28,40 +29,22 @@ def plots(
     profile, metric = summary.profiles[0].name, summary.metric
     names = [system.facts.name for system in summary.systems]
     clean = {name: _clean_rate(system, profile, metric) for name, system in zip(names, summary.systems, strict=True)}
+    by_duration = [(name, latencies.get(name, ())) for name in names]
+    costs = [one.speed.call_cost if one.speed else None for one in summary.systems]
+    timed = [(index, one.facts.name, one.speed) for index, one in enumerate(summary.systems) if one.speed]
     found = {
-        "forest": Plot(lambda width, palette: accuracy.forest(list(clean.items()), profile, width, palette, metric)),
-        "tradeoff": Plot(
-            lambda width, palette: speed.wer_against_rtfx(_operating_points(summary), width, palette, metric)
-        ),
-        "latency": Plot(
-            lambda width, palette: speed.latency_against_duration(
-                [(name, latencies.get(name, ())) for name in names],
-                width,
-                palette,
-                [one.speed.call_cost if one.speed else None for one in summary.systems],
-            )
-        ),
-        "percentiles": Plot(
-            lambda width, palette: speed.latency_percentiles(
-                [(index, one.facts.name, one.speed) for index, one in enumerate(summary.systems) if one.speed],
-                width,
-                palette,
-            )
-        ),
+        "forest": Plot(partial(accuracy.forest, list(clean.items()), profile, metric=metric)),
+        "tradeoff": Plot(partial(speed.wer_against_rtfx, _operating_points(summary), metric=metric)),
+        "latency": Plot(partial(speed.latency_against_duration, by_duration, costs=costs)),
+        "percentiles": Plot(partial(speed.latency_percentiles, timed)),
     }
     best = best_system(summary)
     if best is not None:
-        found["differences"] = Plot(
-            lambda width, palette: accuracy.differences_to_best(
-                best, differences_to_best(summary), width, palette, metric
-            )
-        )
+        others = differences_to_best(summary)
+        found["differences"] = Plot(partial(accuracy.differences_to_best, best, others, metric=metric))
     for number, recording in enumerate(recordings):
-        found[f"along-time-{number}"] = Plot(
-            lambda width, palette, number=number, recording=recording: accuracy.wer_over_time(  # type: ignore[misc]
-                recording, names, number, width, palette, metric
-            )
-        )
+        draw = partial(accuracy.wer_over_time, recording, names, number, metric=metric)
+        found[f"along-time-{number}"] = Plot(draw)
     found |= _error_distributions(names, utterances, metric) | _slices(summary) | _noises(summary, clean, profile)
     return found | _reliabilities(summary)
 
@@ -104,10 +87,7 @@ def _error_distributions(
     highest = max((share for own in wers for share in accuracy.bin_shares(own)), default=0) or 1
     return {
         f"errors-{index}": Plot(
-            lambda _, palette, index=index, name=name, own=own: accuracy.error_distribution(  # type: ignore[misc]
-                index, name, own, highest, palette, metric
-            ),
-            (NARROW,),
+            partial(accuracy.error_distribution, index, name, own, highest, metric=metric), (NARROW,)
         )
         for index, (name, own) in enumerate(zip(names, wers, strict=True))
         if own
@@ -117,22 +97,14 @@ def _error_distributions(
 def _slices(summary: Summary) -> dict[str, Plot]:
     systems = [(system.facts.name, system.slices) for system in summary.systems]
     return {
-        f"slices-{number}": Plot(
-            lambda width, palette, by=by: accuracy.wer_by_slice(systems, by, width, palette, summary.metric),  # type: ignore[misc]
-            (NARROW,),
-        )
+        f"slices-{number}": Plot(partial(accuracy.wer_by_slice, systems, by, metric=summary.metric), (NARROW,))
         for number, by in enumerate(sliced_properties(summary))
     }
 
 
 def _reliabilities(summary: Summary) -> dict[str, Plot]:
     return {
-        f"reliability-{index}": Plot(
-            lambda width, palette, index=index, name=one.facts.name, own=one.words: words.reliability(  # type: ignore[misc]
-                index, name, own, width, palette
-            ),
-            (NARROW,),
-        )
+        f"reliability-{index}": Plot(partial(words.reliability, index, one.facts.name, one.words), (NARROW,))
         for index, one in enumerate(summary.systems)
         if one.words is not None and one.words.reliability
     }
@@ -165,10 +137,7 @@ def _noises(summary: Summary, clean: Mapping[str, Rate | None], profile: str) ->
     highest = max(tops, default=0.0) or 1.0
     return {
         f"snr-{number}": Plot(
-            lambda width, palette, kind=kind, number=number: robustness.wer_against_snr(  # type: ignore[misc]
-                kind, systems, highest, number, width, palette, summary.metric
-            ),
-            (NARROW,),
+            partial(robustness.wer_against_snr, kind, systems, highest, number, metric=summary.metric), (NARROW,)
         )
         for number, kind in enumerate(kinds)
         if any(name in by_condition for _, _, by_condition in systems for _, name in kind.levels)

@@ -5,9 +5,12 @@ Every function returns a Drawing, or None where nothing it is given can be drawn
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmark.report.figures.style import (
@@ -49,18 +52,9 @@ def forest(
     drawn = [(index, name, rate) for index, (name, rate) in enumerate(systems) if rate is not None and is_finite(rate)]
     if not drawn:
         return None
-    with new_drawing(width, 46 + 50 * len(drawn), palette) as (figure, axes):
-        set_margins(axes, 10, 10, 42, 4)
-        axes.set_xlim(axis_limits([rate for *_, rate in drawn]))
-        axes.set_ylim(len(drawn) - 0.4, -0.65)
-        axes.yaxis.set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
-        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
-        for row, (index, name, rate) in enumerate(drawn):
-            draw_interval(axes, rate, row, index, palette)
-            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
-            figures = f"{percent(rate.value)}  [{interval(rate)}]"
-            write_label(axes, 1, row - 0.3, figures, palette, faint=True)
+    limits = axis_limits([rate for *_, rate in drawn])
+    written = [f"{percent(rate.value)}  [{interval(rate)}]" for *_, rate in drawn]
+    with _interval_rows(drawn, written, limits, width, palette) as (figure, axes):
         axes.set_xlabel(f"{metric.upper()}, %, with its 95 % interval ({shorten(profile, 20)})", color=palette.faint)
         described = "; ".join(
             f"{shorten(name, 50)} {percent(rate.value)}, from {interval(rate)}" for _, name, rate in drawn
@@ -82,22 +76,13 @@ def differences_to_best(
     drawn = [one for one in others if is_finite(one[2])]
     if not drawn:
         return None
-    with new_drawing(width, 46 + 50 * len(drawn), palette) as (figure, axes):
-        set_margins(axes, 10, 10, 42, 4)
-        axes.set_xlim(axis_limits([*(rate for *_, rate in drawn), Rate(0, 0, 0)], minimum=None))
-        axes.set_ylim(len(drawn) - 0.4, -0.65)
-        axes.yaxis.set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
+    limits = axis_limits([*(rate for *_, rate in drawn), Rate(0, 0, 0)], minimum=None)
+    written = [f"{points(rate.value)}  [{points(rate.low)} to {points(rate.high)}]" for *_, rate in drawn]
+    with _interval_rows(drawn, written, limits, width, palette) as (figure, axes):
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{value:+.4g}".replace("-", "−") if value else "0")
         )
-        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
         axes.axvline(0, color=palette.ink, linewidth=1.4, zorder=1)
-        for row, (index, name, rate) in enumerate(drawn):
-            draw_interval(axes, rate, row, index, palette)
-            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
-            figures = f"{points(rate.value)}  [{points(rate.low)} to {points(rate.high)}]"
-            write_label(axes, 1, row - 0.3, figures, palette, faint=True)
         axes.set_xlabel(f"Points of {metric.upper()} above {shorten(best, 24)}", color=palette.faint)
         described = "; ".join(
             f"{shorten(name, 50)} {points(rate.value)}, from {points(rate.low)} to {points(rate.high)}"
@@ -105,6 +90,31 @@ def differences_to_best(
         )
         text = f"Paired difference of {metric.upper()} to {shorten(best, 50)}, in points of percent: {described}."
         return Drawing(f"differences-{width:.0f}", text, figure)
+
+
+@contextmanager
+def _interval_rows(
+    rows: Sequence[tuple[int, str, Rate]],
+    written: Sequence[str],
+    limits: tuple[float, float],
+    width: float,
+    palette: Palette,
+) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of intervals on one scale, each below its system's name and what is written of it.
+
+    rows: index in the summary, name, rate. limits: of the scale, in percent.
+    """
+    with new_drawing(width, 46 + 50 * len(rows), palette) as (figure, axes):
+        set_margins(axes, 10, 10, 42, 4)
+        axes.set(xlim=limits, ylim=(len(rows) - 0.4, -0.65))
+        axes.yaxis.set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
+        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
+        for row, ((index, name, rate), text) in enumerate(zip(rows, written, strict=True)):
+            draw_interval(axes, rate, row, index, palette)
+            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
+            write_label(axes, 1, row - 0.3, text, palette, faint=True)
+        yield figure, axes
 
 
 def largest_slices(systems: Sequence[tuple[str, Sequence[Slice]]], by: str) -> list[tuple[str, int]]:
@@ -189,6 +199,7 @@ def error_distribution(
     name: str,
     wers: Sequence[float],
     highest: float,
+    width: float = NARROW,
     palette: Palette = PAGE_PALETTE,
     metric: Metric = "wer",
 ) -> Drawing:
@@ -198,7 +209,7 @@ def error_distribution(
     all systems are drawn on one scale.
     """
     heights = bin_shares(wers)
-    with new_drawing(NARROW, 170, palette) as (figure, axes):
+    with new_drawing(width, 170, palette) as (figure, axes):
         set_margins(axes, 2, 2, 40, 18)
         centres = [-11.0, *range(5, 100, 10), 116.0]
         colour = palette.of(series)
