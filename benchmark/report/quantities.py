@@ -6,10 +6,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchmark.results import (
     CallCost,
-    KeywordScores,
     Metric,
     Scores,
     Speed,
@@ -21,6 +21,8 @@ from benchmark.results import (
     WordTimes,
 )
 from finetune.metrics import Rate
+
+Value = TypeVar("Value")
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
 MISSING = "–"
@@ -132,23 +134,7 @@ def points(fraction: float) -> str:
 
 def quantities(summary: Summary) -> list[Quantity]:
     """The rows of the table in their order: those that a system has a value for, and the required ones."""
-    rows = [*_accuracy(summary), *_keywords(), *_speeds(), *_word_errors(summary), *_word_figures()]
-    rows += [
-        Quantity(
-            "Start and size", "First call", "First call", _speed(lambda speed: speed.first_call or None, milliseconds)
-        ),
-        Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
-        Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
-        Quantity(
-            "Start and size", "Memory before loading", "Peak memory",
-            lambda system: _bytes(system.memory_before_loading_bytes),
-        ),
-        Quantity(
-            "Start and size", "Peak device memory", "Peak memory",
-            lambda system: _bytes(system.peak_device_memory_bytes),
-        ),
-        Quantity("Start and size", "Parameters", "Parameters", _parameters),
-    ]  # fmt: skip
+    rows = [*_accuracy(summary), *_keywords(), *_speeds(), *_word_errors(summary), *_word_figures(), *_start_and_size()]
     return [row for row in rows if row.required or any(row.read(one).value is not None for one in summary.systems)]
 
 
@@ -170,8 +156,12 @@ def _accuracy(summary: Summary) -> list[Quantity]:
     group, metric = "Accuracy", summary.metric
     other: Metric = "cer" if metric == "wer" else "wer"
     name = metric.upper()
+
+    def rate(profile: str, read: Callable[[Scores], Rate | None]) -> Callable[[SystemSummary], Cell]:
+        return _scores(profile, read, _share)
+
     rows = [
-        Quantity(group, f"{name}, {one}", name, _rate(one, lambda scores: scores.rate(metric)), required=True)
+        Quantity(group, f"{name}, {one}", name, rate(one, lambda scores: scores.rate(metric)), required=True)
         for one in (first, *others)
     ]
     if any(system.without_loops for system in summary.systems):
@@ -186,138 +176,155 @@ def _accuracy(summary: Summary) -> list[Quantity]:
             group,
             f"{other.upper()}, {first}",
             other.upper(),
-            _rate(first, lambda scores: scores.rate(other)),
+            rate(first, lambda scores: scores.rate(other)),
             required=True,
         ),
-        Quantity(group, f"SER, {first}", "SER", _rate(first, lambda scores: scores.ser)),
-        Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer)),
-        Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil)),
+        Quantity(group, f"SER, {first}", "SER", rate(first, lambda scores: scores.ser)),
+        Quantity(group, f"MER, {first}", "MER", rate(first, lambda scores: scores.mer)),
+        Quantity(group, f"WIL, {first}", "WIL", rate(first, lambda scores: scores.wil)),
     ]
 
 
 def _keywords() -> list[Quantity]:
-    def share(read: Callable[[KeywordScores], Rate | None]) -> Callable[[SystemSummary], Cell]:
-        def cell(system: SystemSummary) -> Cell:
-            rate = read(system.keywords) if system.keywords else None
-            return Cell() if rate is None else Cell(percent(rate.value), interval(rate), rate.value)
-
-        return cell
-
-    def harmonic(system: SystemSummary) -> Cell:
-        value = system.keywords.f1 if system.keywords else None
-        return Cell() if value is None else Cell(percent(value), value=value)
-
     rows = [
-        ("Keyword recall", share(lambda own: own.recall)),
-        ("Keyword precision", share(lambda own: own.precision)),
-        ("Keyword F1", harmonic),
+        ("Keyword recall", _cell(lambda system: system.keywords.recall if system.keywords else None, _share)),
+        ("Keyword precision", _cell(lambda system: system.keywords.precision if system.keywords else None, _share)),
+        (
+            "Keyword F1",
+            _cell(
+                lambda system: system.keywords.f1 if system.keywords else None,
+                lambda value: Cell(percent(value), value=value),
+            ),
+        ),
     ]
     return [Quantity("Accuracy", label, "Keywords", read) for label, read in rows]
 
 
 def _speeds() -> list[Quantity]:
-    group, latency = "Speed", "p50, p95, p99"
-    return [
-        Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, rtfx_text, lambda one: one.rtfx_spread)),
-        Quantity(
-            group, "Throughput", "Throughput",
-            _speed(_median_throughput, rtfx_text, lambda one: one.throughput),
+    latency = "p50, p95, p99"
+    rows = [
+        ("RTFx", "RTFx", _speed(lambda one: one.rtfx, rtfx_text, lambda one: one.rtfx_spread)),
+        (
+            "Throughput",
+            "Throughput",
+            _speed(
+                lambda one: one.throughput.median if one.throughput else None, rtfx_text, lambda one: one.throughput
+            ),
         ),
-        Quantity(group, "Batch size", "Batch size", _batch_size),
-        Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
-        Quantity(
-            group, "p95 latency", latency,
+        ("Batch size", "Batch size", _cell(lambda system: system.speed, _batch_size)),
+        ("p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
+        (
+            "p95 latency",
+            latency,
             _speed(lambda one: one.p95 if one.has_percentiles else None, milliseconds, lambda one: one.p95_spread),
         ),
-        Quantity(
-            group, "p99 latency", latency,
+        (
+            "p99 latency",
+            latency,
             _speed(lambda one: one.p99 if one.has_percentiles else None, milliseconds, lambda one: one.p99_spread),
         ),
-        Quantity(group, "Per-call overhead", "Per-call overhead", _cost(lambda one: one.per_call)),
-        Quantity(
-            group, "Time per audio second", "Per-call overhead", _cost(lambda one: one.per_audio_second)
-        ),
-        Quantity(
-            group, "Energy per audio second", "Energy",
+        ("Per-call overhead", "Per-call overhead", _cost(lambda cost: cost.per_call)),
+        ("Time per audio second", "Per-call overhead", _cost(lambda cost: cost.per_audio_second)),
+        (
+            "Energy per audio second",
+            "Energy",
             _speed(lambda one: one.joules_per_audio_second, lambda value: f"{value:.3g}{SPACE}J"),
         ),
-    ]  # fmt: skip
+    ]
+    return [Quantity("Speed", label, term, read) for label, term, read in rows]
 
 
 def _word_errors(summary: Summary) -> list[Quantity]:
     first = summary.profiles[0].name
     by_character = summary.metric == "cer"
-    group = "Character errors" if by_character else "Word errors"
     terms = ["Character errors"] * 3 if by_character else ["Substitution", "Deletion", "Insertion"]
     rows = [
-        ("Substitutions", terms[0], _count(first, lambda scores: scores.substitutions)),
-        ("Deletions", terms[1], _count(first, lambda scores: scores.deletions)),
-        ("Insertions", terms[2], _count(first, lambda scores: scores.insertions)),
-        ("Failed utterances", "Failed", _failed),
+        ("Substitutions", terms[0], _scores(first, lambda scores: scores.substitutions, _count)),
+        ("Deletions", terms[1], _scores(first, lambda scores: scores.deletions, _count)),
+        ("Insertions", terms[2], _scores(first, lambda scores: scores.insertions, _count)),
+        ("Failed utterances", "Failed", _cell(lambda one: None if one.failure else one.failed_utterances, _count)),
     ]
+    group = f"{summary.error_unit.capitalize()} errors"
     return [Quantity(group, label, term, read, required=True) for label, term, read in rows]
 
 
 def _word_figures() -> list[Quantity]:
-    group, times = "Words: confidence and times", "Word times"
+    def confidence(
+        read: Callable[[WordScores], Value | None], write: Callable[[Value], Cell]
+    ) -> Callable[[SystemSummary], Cell]:
+        return _cell(lambda system: read(system.words) if system.words else None, write)
 
-    def share(rate: Rate) -> Cell:
-        return Cell(percent(rate.value), interval(rate), rate.value)
+    def times(read: Callable[[WordTimes], Value], write: Callable[[Value], Cell]) -> Callable[[SystemSummary], Cell]:
+        return _cell(lambda system: read(system.words.times) if system.words and system.words.times else None, write)
 
-    def decimals(rate: Rate) -> Cell:
+    def auroc(rate: Rate) -> Cell:
         return Cell(f"{rate.value:.3f}", f"{rate.low:.3f}–{rate.high:.3f}", rate.value)
+
+    def nce(value: float) -> Cell:
+        return Cell(f"{value:.3f}".replace("-", "−"), value=value)
 
     def seconds(value: float) -> Cell:
         return Cell(milliseconds(value), value=value)
 
-    def nce(own: WordScores) -> Cell | None:
-        return None if own.nce is None else Cell(f"{own.nce:.3f}".replace("-", "−"), value=own.nce)
-
     rows = [
-        ("ECE of confidence", "ECE", _confidence(lambda own: share(own.ece) if own.ece else None)),
-        ("AUROC of wrong words", "AUROC", _confidence(lambda own: decimals(own.auroc) if own.auroc else None)),
-        ("NCE of confidence", "NCE", _confidence(nce)),
-        ("Start of a word, median", times, _times(lambda own: _estimated(own.start_median))),
-        ("Start, 95th percentile", times, _times(lambda own: seconds(own.start_p95))),
-        ("End of a word, median", times, _times(lambda own: _estimated(own.end_median))),
-        ("End, 95th percentile", times, _times(lambda own: seconds(own.end_p95))),
-        ("Within 50 ms", times, _times(lambda own: share(own.within_50_ms))),
-        ("Within 200 ms", times, _times(lambda own: share(own.within_200_ms))),
+        ("ECE of confidence", "ECE", confidence(lambda words: words.ece, _share)),
+        ("AUROC of wrong words", "AUROC", confidence(lambda words: words.auroc, auroc)),
+        ("NCE of confidence", "NCE", confidence(lambda words: words.nce, nce)),
+        ("Start of a word, median", "Word times", times(lambda one: one.start_median, _seconds)),
+        ("Start, 95th percentile", "Word times", times(lambda one: one.start_p95, seconds)),
+        ("End of a word, median", "Word times", times(lambda one: one.end_median, _seconds)),
+        ("End, 95th percentile", "Word times", times(lambda one: one.end_p95, seconds)),
+        ("Within 50 ms", "Word times", times(lambda one: one.within_50_ms, _share)),
+        ("Within 200 ms", "Word times", times(lambda one: one.within_200_ms, _share)),
     ]
-    return [Quantity(group, label, term, read) for label, term, read in rows]
+    return [Quantity("Words: confidence and times", label, term, read) for label, term, read in rows]
 
 
-def _confidence(read: Callable[[WordScores], Cell | None]) -> Callable[[SystemSummary], Cell]:
-    return lambda system: (read(system.words) if system.words else None) or Cell()
+def _start_and_size() -> list[Quantity]:
+    rows = [
+        ("First call", "First call", _speed(lambda speed: speed.first_call or None, milliseconds)),
+        ("Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
+        ("Peak memory", "Peak memory", _cell(lambda system: system.peak_memory_bytes, _bytes)),
+        ("Memory before loading", "Peak memory", _cell(lambda system: system.memory_before_loading_bytes, _bytes)),
+        ("Peak device memory", "Peak memory", _cell(lambda system: system.peak_device_memory_bytes, _bytes)),
+        (
+            "Parameters",
+            "Parameters",
+            _cell(
+                lambda system: system.facts.parameters or None,
+                lambda count: Cell(f"{count / 1e6:,.1f}{SPACE}M", value=count),
+            ),
+        ),
+    ]
+    return [Quantity("Start and size", label, term, read) for label, term, read in rows]
 
 
-def _times(read: Callable[[WordTimes], Cell]) -> Callable[[SystemSummary], Cell]:
-    return lambda system: read(system.words.times) if system.words and system.words.times else Cell()
+def _cell(
+    read: Callable[[SystemSummary], Value | None], write: Callable[[Value], Cell]
+) -> Callable[[SystemSummary], Cell]:
+    """A row's `read`: what `read` finds of a system, as `write` writes it; a dash for None."""
 
-
-def _estimated(seconds: Rate) -> Cell:
-    ends = _between(milliseconds(seconds.low), milliseconds(seconds.high))
-    return Cell(milliseconds(seconds.value), ends, seconds.value)
-
-
-def _rate(profile: str, read: Callable[[Scores], Rate | None]) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
-        rate = read(system.scores[profile]) if profile in system.scores else None
-        return Cell() if rate is None else Cell(percent(rate.value), interval(rate), rate.value)
+        value = read(system)
+        return Cell() if value is None else write(value)
 
     return cell
+
+
+def _scores(
+    profile: str, read: Callable[[Scores], Value | None], write: Callable[[Value], Cell]
+) -> Callable[[SystemSummary], Cell]:
+    return _cell(lambda system: read(system.scores[profile]) if profile in system.scores else None, write)
 
 
 def _without_loops(profile: str, metric: Metric) -> Callable[[SystemSummary], Cell]:
     """The rate without looped utterances; of a system that does not loop its rate, so that both compare."""
-
-    def cell(system: SystemSummary) -> Cell:
-        if profile not in system.scores:
-            return Cell()
-        rate = system.without_loops or system.scores[profile].rate(metric)
-        return Cell(percent(rate.value), interval(rate), rate.value)
-
-    return cell
+    return _cell(
+        lambda system: (
+            (system.without_loops or system.scores[profile].rate(metric)) if profile in system.scores else None
+        ),
+        _share,
+    )
 
 
 def _profile_difference(first: str, other: str, metric: Metric) -> Callable[[SystemSummary], Cell]:
@@ -330,41 +337,47 @@ def _profile_difference(first: str, other: str, metric: Metric) -> Callable[[Sys
     return cell
 
 
-def _count(profile: str, read: Callable[[Scores], int]) -> Callable[[SystemSummary], Cell]:
-    def cell(system: SystemSummary) -> Cell:
-        if profile not in system.scores:
-            return Cell()
-        count = read(system.scores[profile])
-        return Cell(f"{count:,}", value=count)
-
-    return cell
-
-
 def _speed(
     read: Callable[[Speed], float | None],
     write: Callable[[float], str],
     spread: Callable[[Speed], Spread | None] = lambda _: None,
 ) -> Callable[[SystemSummary], Cell]:
-    def cell(system: SystemSummary) -> Cell:
-        value = read(system.speed) if system.speed else None
-        if system.speed is None or value is None or not math.isfinite(value):
+    def cell(speed: Speed) -> Cell:
+        value, ends = read(speed), spread(speed)
+        if value is None or not math.isfinite(value):
             return Cell()
-        ends = spread(system.speed)
         several = ends is not None and ends.low < ends.high  # one round has no range
         return Cell(write(value), _between(write(ends.low), write(ends.high)) if ends and several else "", value)
 
-    return cell
+    return _cell(lambda system: system.speed, cell)
 
 
 def _cost(read: Callable[[CallCost], Rate | None]) -> Callable[[SystemSummary], Cell]:
-    def cell(system: SystemSummary) -> Cell:
-        cost = system.speed.call_cost if system.speed else None
-        estimate = read(cost) if cost else None
-        if estimate is None:
-            return Cell()
-        return _estimated(estimate)
+    return _cell(
+        lambda system: read(system.speed.call_cost) if system.speed and system.speed.call_cost else None, _seconds
+    )
 
-    return cell
+
+def _share(rate: Rate) -> Cell:
+    return Cell(percent(rate.value), interval(rate), rate.value)
+
+
+def _seconds(rate: Rate) -> Cell:
+    return Cell(milliseconds(rate.value), _between(milliseconds(rate.low), milliseconds(rate.high)), rate.value)
+
+
+def _count(count: int) -> Cell:
+    return Cell(f"{count:,}", value=count)
+
+
+def _bytes(count: int) -> Cell:
+    return Cell(decimal_bytes(count), value=count)
+
+
+def _batch_size(speed: Speed) -> Cell:
+    if speed.throughput is None:
+        return Cell()
+    return Cell(speed.batch_size.replace(" s", f"{SPACE}s"), value=speed.batch_seconds or 0.0)
 
 
 def _between(low: str, high: str) -> str:
@@ -382,27 +395,3 @@ def _between(low: str, high: str) -> str:
 def rtfx_text(value: float) -> str:
     """RTFx with one decimal, or below 1 three significant digits: "61.2×", "0.195×"."""
     return f"{value:,.1f}×" if value >= 0.9995 else f"{value:#.3g}×"
-
-
-def _bytes(count: int | None) -> Cell:
-    return Cell() if count is None else Cell(decimal_bytes(count), value=count)
-
-
-def _parameters(system: SystemSummary) -> Cell:
-    count = system.facts.parameters
-    return Cell(f"{count / 1e6:,.1f}{SPACE}M", value=count) if count else Cell()
-
-
-def _median_throughput(speed: Speed) -> float | None:
-    return speed.throughput.median if speed.throughput else None
-
-
-def _batch_size(system: SystemSummary) -> Cell:
-    speed = system.speed
-    if speed is None or speed.throughput is None:
-        return Cell()
-    return Cell(speed.batch_size.replace(" s", f"{SPACE}s"), value=speed.batch_seconds or 0.0)
-
-
-def _failed(system: SystemSummary) -> Cell:
-    return Cell() if system.failure else Cell(f"{system.failed_utterances:,}", value=system.failed_utterances)
