@@ -1,5 +1,6 @@
 """Figures put what they show in proportion, leave out what has no value, and come out as files."""
 
+import itertools
 import math
 import re
 from xml.etree import ElementTree
@@ -78,6 +79,24 @@ def test_the_fitted_line_of_a_call_goes_through_points_that_lie_on_it() -> None:
     for x, y in drawn:
         assert min(math.hypot(x - at[0], y - at[1]) for at in markers) < 0.5
     assert "d=" in text_of(speed.latency_against_duration([("a", points)], costs=[None]))
+
+
+@pytest.mark.parametrize("longest", [1.5, 2.5, 12.0, 90.0, 3000.0])
+@pytest.mark.parametrize("width", [330.0, 660.0])
+def test_ticks_of_logarithmic_axes_are_several_and_do_not_touch(longest: float, width: float) -> None:
+    points = [(1.2 * (longest / 1.2) ** (step / 20), 0.02 * (1 + step)) for step in range(21)]
+    drawing = speed.latency_against_duration([("a", points)], width)
+    assert drawing is not None
+    canvas = FigureCanvasAgg(drawing.figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    [axes] = drawing.figure.axes
+    for axis, side in ((axes.xaxis, 0), (axes.yaxis, 1)):
+        low, high = axis.get_view_interval()
+        shown = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = [label.get_window_extent(renderer) for label in shown]
+        ends = sorted((box.min[side], box.max[side]) for box in boxes)
+        assert len(ends) >= 2 and all(left[1] + 3 < right[0] for left, right in itertools.pairwise(ends))
 
 
 def test_names_of_systems_have_room_in_narrow_figures() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.report.figures.style import (
@@ -45,12 +46,11 @@ def latency_percentiles(
         return None
     low = 1000 * min(at.low for *_, three in drawn for at in three)
     high = 1000 * max(at.high for *_, three in drawn for at in three)
-    x_limits = low / 1.35, high * 1.35
     with new_drawing(width, 46 + 56 * len(drawn), palette) as (figure, axes):
         set_margins(axes, 14, 14, 42, 4)
-        axes.set(xscale="log", xlim=x_limits, ylim=(len(drawn) - 0.35, -0.65))
+        axes.set(xscale="log", xlim=(low / 1.35, high * 1.35), ylim=(len(drawn) - 0.35, -0.65))
         axes.yaxis.set_visible(False)
-        _log_ticks(axes, "x", x_limits, width)
+        _log_ticks(axes.xaxis, axes.bbox.width)
         axes.grid(axis="x", color=palette.grid, linewidth=0.8)
         for row, (index, name, three) in enumerate(drawn):
             colour = palette.of(index)
@@ -97,8 +97,8 @@ def latency_against_duration(
     with new_drawing(width, 340, palette) as (figure, axes):
         set_margins(axes, 52, 40, 42, 42)
         axes.set(xscale="log", yscale="log", xlim=x_limits, ylim=y_limits)
-        _log_ticks(axes, "x", x_limits, width)
-        _log_ticks(axes, "y", y_limits, 340)
+        _log_ticks(axes.xaxis, axes.bbox.width)
+        _log_ticks(axes.yaxis, axes.bbox.height)
         axes.grid(color=palette.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
         for rtfx in (0.1, 1, 10, 100, 1000, 10_000):
@@ -145,14 +145,18 @@ def _three(speed: Speed) -> tuple[Spread, Spread, Spread]:
     )
 
 
-def _log_ticks(axes: Axes, which: str, limits: Point, length: float) -> None:
-    """Set ticks at 1, 1 and 3, or 1, 2 and 5 of each decade, as many as have room on an axis `length` points long."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    points_per_decade = length / math.log10(limits[1] / limits[0])
-    digits = (1, 2, 5) if points_per_decade > 150 else (1, 3) if points_per_decade > 90 else (1,)
-    axis.set_major_locator(LogLocator(subs=digits, numticks=20))
+def _log_ticks(axis: Axis, length: float, unit: str = "") -> None:
+    """Set ticks at 1, 1 and 3, or 1, 2 and 5 of each decade, as many as have room on an axis `length` points long; at
+    round numbers where it has not a fivefold range, in which there may be one such tick.
+    """
+    low, high = axis.get_view_interval()
+    points_per_decade = length / math.log10(high / low)
+    digits = (1, 2, 5) if points_per_decade > 130 else (1, 3) if points_per_decade > 75 else (1,)
+    axis.set_major_locator(
+        MaxNLocator(max(round(length / 80), 2)) if high < 5 * low else LogLocator(subs=digits, numticks=20)
+    )
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}{unit}"))
 
 
 def _speed_line(axes: Axes, rtfx: float, x_limits: Point, y_limits: Point, palette: Palette) -> None:
@@ -219,11 +223,7 @@ def wer_against_rtfx(
         room = max(1.6, (high / low) ** 0.25)
         x_limits, y_limits = (low / room, high * room), axis_limits([one.wer for one in drawn])
         axes.set(xscale="log", xlim=x_limits, ylim=y_limits)
-        per_decade = (width - 56) / math.log10(x_limits[1] / x_limits[0])
-        digits = (1, 2, 5) if per_decade > 110 else (1, 3) if per_decade > 60 else (1,)
-        axes.xaxis.set_major_locator(LogLocator(subs=digits, numticks=20))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}×"))
+        _log_ticks(axes.xaxis, axes.bbox.width, "×")
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid(color=palette.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
