@@ -18,6 +18,7 @@ from benchmark.scoring import summarise
 from benchmark.scoring.keywords import Keywords, read_keywords
 from finetune.metrics import resample
 from preprocessing.errors import InputError, UserError
+from tests.benchmark.parsed_page import page_of
 
 SECONDS = StageSeconds(0.0, 0.0, 0.0, 0.0)
 TEXTS = [
@@ -79,6 +80,8 @@ def test_recall_and_precision_by_hand(tmp_path: Path) -> None:
         "Saoirse", "Kubernetes", "York", "new york",
     ]  # fmt: skip
     assert "4 keywords; never spoken here: 2." in section
+    page = page_of(summary_of(TEXTS, ["Ætna"]), [])
+    assert "Spoken here or recognised: none of 1 keyword." in page and 'id="keywords-caption"' not in page
     write_reports(tmp_path, summary_of(TEXTS, []), [Sample("mine", "u0", *TEXTS[0], 1.0, SECONDS)])
     assert not (tmp_path / "keywords.csv").exists()
     assert 'id="keywords"' not in (tmp_path / "report.html").read_text(encoding="utf-8")
