@@ -142,7 +142,7 @@ def _changes(summary: Summary) -> list[str]:
         return []
     significant = sorted((one for one in summary.changes if one.significant), key=_order_of_changes)
     if not significant:
-        return ["No figure has changed significantly since the earlier result."]
+        return ["None of the figures that are compared with the earlier result has changed significantly."]
     found = [f"Since the earlier result: {one.sentence.replace(' %', f'{SPACE}%')}" for one in significant]
     left = len(found) - _MAX_CHANGES
     if left > 0:

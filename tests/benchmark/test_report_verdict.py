@@ -259,7 +259,10 @@ def test_what_has_changed_stands_in_verdict_terminal_and_summary() -> None:
     sentence = sentence.replace("\N{NO-BREAK SPACE}", " ")
     assert text.index(sentence) < text.index("| ---") < text.index("## Changes since the earlier result")
     assert "- a: WER 1 was 0.67 %.\n- a: WER 0 was 0.67 %." in text
-    assert verdict(changed(False))[1] == "No figure has changed significantly since the earlier result."
+    assert (
+        verdict(changed(False))[1]
+        == "None of the figures that are compared with the earlier result has changed significantly."
+    )
     assert verdict(changed(*[True] * 5))[-1] == "2 further figures changed significantly since the earlier result."
 
 
