@@ -201,6 +201,10 @@ def test_five_systems_fit_beside_each_other(chromium: Any, tmp_path: Path) -> No
     for page in opened(chromium, path):
         table = page.locator("[aria-labelledby=table-caption]")
         assert table.evaluate("region => region.scrollWidth <= region.clientWidth")
+        page.set_viewport_size({"width": 400, "height": 900})
+        tops = "all => all.map(one => [...one.children].map(part => part.getBoundingClientRect().bottom))"
+        for key, name in page.locator(".conditions thead .system").evaluate_all(tops):
+            assert key == pytest.approx(name, abs=8)  # in one line
 
 
 def test_without_javascript_and_on_paper_the_worst_utterances_stand(chromium: Any, shown: Path) -> None:
