@@ -67,18 +67,19 @@ def changes(
     tested (Holm), is 0.05 or more or utterances are fewer than FEWEST_COMPARED, speed where rounds overlap, there is
     but one, or it is within 5 %, memory within 10 %.
     """
-    before = {system.facts.name: system for system in baseline.systems if system.failure is None}
+    before = _measured(baseline)
     found: list[Change] = []
     rates = {} if _why_no_rates(baseline, now) else _rate_changes(baseline, now, paired or {})
-    for system in now.systems:
-        old = before.get(system.facts.name)
-        if old is None or system.failure is not None:
+    for name, system in _measured(now).items():
+        if name not in before:
             continue
-        found += rates.get(system.facts.name, [])
+        old = before[name]
+        found += rates.get(name, [])
         if old.speed is not None and system.speed is not None and not _why_no_speed(baseline, now):
-            found += _speed_changes(system.facts.name, old.speed, system.speed)
-        if old.peak_memory_bytes and system.peak_memory_bytes and not _why_no_memory(baseline, now, old, system):
-            found.append(_memory_change(system.facts.name, old.peak_memory_bytes, system.peak_memory_bytes))
+            found += _speed_changes(name, old.speed, system.speed)
+        is_comparable = not _why_no_memory(baseline, now) and _batch_size(old) == _batch_size(system)
+        if old.peak_memory_bytes and system.peak_memory_bytes and is_comparable:
+            found.append(_memory_change(name, old.peak_memory_bytes, system.peak_memory_bytes))
     return found
 
 
@@ -136,25 +137,24 @@ def _why_no_speed(baseline: Summary, now: Summary) -> str:
     return _other_machine(baseline, now, MACHINE) or _other_corpus(baseline, now)
 
 
-def _why_no_memory(
-    baseline: Summary, now: Summary, old: SystemSummary | None = None, new: SystemSummary | None = None
-) -> str:
-    """Why no memory compares, or with `old` and `new` that of this system; "" where it does."""
-    reason = _other_machine(baseline, now, ("device",)) or _other_corpus(baseline, now)
-    if not reason and old is not None and new is not None and _batch_size(old) != _batch_size(new):
-        reason = f"its batch size was {_batch_size(old)} and is now {_batch_size(new)}"
-    return reason
+def _why_no_memory(baseline: Summary, now: Summary) -> str:
+    return _other_machine(baseline, now, ("device",)) or _other_corpus(baseline, now)
 
 
 def _other_batch_sizes(baseline: Summary, now: Summary) -> list[str]:
     """A sentence for each system whose batches had another size, on which throughput and memory depend."""
-    before = {one.facts.name: one for one in baseline.systems if one.failure is None}
+    before = _measured(baseline)
     return [
-        f"Throughput and memory of {name} are not compared with the earlier result: {reason}; --batch_seconds sets it."
-        for one in now.systems
-        if one.failure is None and (name := one.facts.name) in before
-        if (reason := _why_no_memory(baseline, now, before[name], one))
+        f"Throughput and memory of {name} are not compared with the earlier result: its batch size was {was} and is "
+        f"now {is_now}; --batch_seconds sets it."
+        for name, system in _measured(now).items()
+        if name in before and (was := _batch_size(before[name])) != (is_now := _batch_size(system))
     ]
+
+
+def _measured(summary: Summary) -> dict[str, SystemSummary]:
+    """The systems that did not fail as a whole, by name."""
+    return {system.facts.name: system for system in summary.systems if system.failure is None}
 
 
 def _batch_size(system: SystemSummary) -> str:
@@ -179,12 +179,9 @@ def _of_machine(machine: Mapping[str, str], topic: str) -> str:
 
 
 def _other_corpus(baseline: Summary, now: Summary) -> str:
-    return "" if _has_same_corpus(baseline, now) else "its test set is different"
-
-
-def _has_same_corpus(baseline: Summary, now: Summary) -> bool:
     before, after = baseline.corpus, now.corpus
-    return before.utterances == after.utterances and abs(before.hours - after.hours) < 1e-6
+    is_same = before.utterances == after.utterances and abs(before.hours - after.hours) < 1e-6
+    return "" if is_same else "its test set is different"
 
 
 def _other_conditions(baseline: Summary, now: Summary) -> list[str]:
@@ -246,11 +243,10 @@ def _rate_changes(
     baseline: Summary, summary: Summary, paired: Mapping[SystemCondition, PairedChange]
 ) -> dict[str, list[Change]]:
     """Changes of the metric by system, of every condition that both summaries have; all tests corrected together."""
-    before = {system.facts.name: system for system in baseline.systems if system.failure is None}
+    before = _measured(baseline)
     found: dict[SystemCondition, PairedChange] = {}
-    for system in summary.systems:
-        name = system.facts.name
-        if name in before and system.failure is None:
+    for name, system in _measured(summary).items():
+        if name in before:
             found |= _compared_rates(baseline, summary, before[name], system, paired)
     tested = [key for key, change in found.items() if change.p_value is not None]
     corrected = dict(zip(tested, holm([found[key].p_value or 0.0 for key in tested]), strict=True))
