@@ -9,13 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from benchmark.results import (
     CLEAN,
-    Influence,
     KeywordScores,
     Metric,
     Sample,
     Scores,
     SilentRecordings,
-    Slice,
     Speed,
     SystemRun,
     SystemSummary,
@@ -71,17 +69,6 @@ class ConditionResult:
     by_segment: bool = False
 
 
-@dataclass(frozen=True)
-class CleanDetails:
-    """What a summary has of clean speech alone, under the first profile; fields as of SystemSummary."""
-
-    slices: list[Slice] = field(default_factory=list)
-    segments: Scores | None = None
-    influences: list[Influence] = field(default_factory=list)
-    without_loops: Rate | None = None
-    without_decisive: Rate | None = None
-
-
 def score_condition(
     samples: Sequence[Sample], normalisers: Sequence[Normaliser], metric: Metric, no_speech: bool, seed: int
 ) -> ConditionResult:
@@ -134,10 +121,9 @@ def summarise_system(
     """The summary of one system. results: by condition."""
     clean = results.get(CLEAN)
     others = {condition: result for condition, result in results.items() if condition != CLEAN}
-    details = CleanDetails() if clean is None else _clean_details(clean, settings)
     keywords, words = _word_level(system, clean.samples if clean else [], settings)
     hallucinated = {name: result.hallucinated for name, result in results.items() if result.hallucinated is not None}
-    return SystemSummary(
+    summary = SystemSummary(
         facts=system.facts,
         scores=clean.scores if clean else {},
         speed=speed,
@@ -146,13 +132,8 @@ def summarise_system(
         failed_utterances=sum(sample.error is not None for result in results.values() for sample in result.samples),
         conditions={condition: result.scores for condition, result in others.items() if result.scores},
         hallucinated_words_per_minute={name: rate for name, (rate, _) in hallucinated.items() if rate is not None},
-        slices=details.slices,
         confusions=confusions(clean.spaced_texts) if clean else [],
         loops=list(clean.loops) if clean else [],
-        segments=details.segments,
-        influences=details.influences,
-        without_loops=details.without_loops,
-        without_decisive=details.without_decisive,
         words=words,
         condition_loops={condition: list(result.loops) for condition, result in others.items() if result.loops},
         clean_of_conditions=_clean_of_conditions(scored_conditions(results), settings.seed),
@@ -160,15 +141,17 @@ def summarise_system(
         memory_before_loading_bytes=system.memory_before_loading_bytes,
         silent={name: recordings for name, (_, recordings) in hallucinated.items()},
     )
+    return summary if clean is None else _with_clean_details(summary, clean, settings)
 
 
-def _clean_details(clean: ConditionResult, settings: ScoringSettings) -> CleanDetails:
-    """Where the errors of clean speech are; nothing where it has no scores."""
+def _with_clean_details(summary: SystemSummary, clean: ConditionResult, settings: ScoringSettings) -> SystemSummary:
+    """The summary with where the errors of clean speech are; as it is where that has no scores."""
     scored, metric, seed = clean.scored, settings.metric, settings.seed
     if scored is None:
-        return CleanDetails()
+        return summary
     ids = [sample.id for sample in scored.samples]
-    return CleanDetails(
+    return replace(
+        summary,
         slices=[] if clean.by_segment else slices(scored.samples, scored.counts, seed, metric),
         segments=score_segments(clean.samples, settings.normalisers[0], seed, metric),
         influences=influences(ids, *scored.counts.of(metric), clean.loops),
