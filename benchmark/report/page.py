@@ -19,6 +19,7 @@ from benchmark.report import browser, quantities, verdict, views, words
 from benchmark.report.clips import Clip, clips
 from benchmark.report.figures import plots, sliced_properties
 from benchmark.report.figures.accuracy import MAX_SLICES
+from benchmark.report.figures.robustness import noise_kinds
 from benchmark.report.figures.speed import MAX_POINTS, Point
 from benchmark.report.figures.style import PAGE_PALETTE, WIDE, Plot
 from benchmark.report.utterances import (
@@ -30,6 +31,7 @@ from benchmark.report.utterances import (
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
 from benchmark.scoring.scripts import tokens
+from benchmark.scoring.speed import call_cost_sentences
 from preprocessing.errors import counted
 from preprocessing.text import profile
 
@@ -110,13 +112,17 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             heading=views.HeadingSection.of(summary),
             table=views.TableSection.of(summary),
             several_conditions=verdict.several_conditions(summary.comparisons),
-            errors=views.ErrorsSection.of(summary),
+            confusions=views.confusions(summary),
+            influences=views.influences(summary),
             words=views.WordsSection.of(summary, utterances),
-            robustness=views.RobustnessSection.of(summary),
+            noises=noise_kinds(summary.conditions),
+            conditions=views.condition_rows(summary),
             properties=sliced_properties(summary),
             keywords=views.keyword_table(summary),
             long=views.LongSection.of(summary, systems, content.recordings),
-            latency=views.LatencySection.of(summary, content.points),
+            call_costs=call_cost_sentences(summary.systems),
+            stages=views.stage_bars(summary.systems),
+            is_thinned=any(len(points) > MAX_POINTS for points in content.points.values()),
             hallucinations=views.hallucinations(summary),
             utterances=views.UtterancesSection.of(summary, utterances, n_worst),
             browser=browser.BrowserSection.of(summary, utterances, content.latencies, _recorded(utterances, n_audio)),

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from benchmark.report import fairness, quantities, verdict
-from benchmark.report.figures.robustness import NoiseKind, noise_kinds
-from benchmark.report.figures.speed import MAX_POINTS, Point
 from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
 from benchmark.report.utterances import ComparedUtterance, WerOverTime, recount_warnings, worst_utterances
@@ -25,7 +23,6 @@ from benchmark.results import (
     Summary,
     SystemSummary,
 )
-from benchmark.scoring.speed import call_cost_sentences
 from finetune.metrics import Rate
 from preprocessing.audio import SAMPLE_RATE
 
@@ -172,18 +169,6 @@ class TableSection:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorsSection:
-    """Confusions, a list for each system, and the influential utterances of each system that has some, by its name."""
-
-    confusions: Sequence[Sequence[ConfusionBar]]
-    influences: Mapping[str, InfluenceTable]
-
-    @classmethod
-    def of(cls, summary: Summary) -> "ErrorsSection":
-        return cls(confusions(summary), influences(summary))
-
-
-@dataclass(frozen=True, slots=True)
 class WordsSection:
     """What a reader must know of the words' confidences; is_shaded: whether any utterance has words to shade. profile:
     under which text profile words and keywords are judged, "" under the first.
@@ -197,18 +182,6 @@ class WordsSection:
     def of(cls, summary: Summary, utterances: Sequence[ComparedUtterance]) -> "WordsSection":
         is_shaded = any(one.tokens for row in utterances for one in row.by_system.values())
         return cls(word_sentences(summary), is_shaded, word_profile_sentence(summary))
-
-
-@dataclass(frozen=True, slots=True)
-class RobustnessSection:
-    """Kinds of noise, each drawn by its level, and the rates under every condition; empty without conditions."""
-
-    noises: Sequence[NoiseKind]
-    conditions: Sequence[ConditionRow]
-
-    @classmethod
-    def of(cls, summary: Summary) -> "RobustnessSection":
-        return cls(noise_kinds(summary.conditions), condition_rows(summary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,20 +199,6 @@ class LongSection:
     def of(cls, summary: Summary, systems: Sequence[SystemView], recordings: Sequence[WerOverTime]) -> "LongSection":
         segmented = [(system, scores) for system in systems if (scores := system.summary.segments)]
         return cls(segmented, recordings, "speakers" if summary.corpus.resampling_unit == "speaker" else "segments")
-
-
-@dataclass(frozen=True, slots=True)
-class LatencySection:
-    """What a call costs, in sentences, and the stages of each system, by its name; is_thinned: not all points drawn."""
-
-    call_costs: Sequence[str]
-    stages: Mapping[str, Sequence[StageBar]]
-    is_thinned: bool
-
-    @classmethod
-    def of(cls, summary: Summary, points: Mapping[str, Sequence[Point]]) -> "LatencySection":
-        is_thinned = any(len(own) > MAX_POINTS for own in points.values())
-        return cls(call_cost_sentences(summary.systems), stage_bars(summary.systems), is_thinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,25 +333,14 @@ def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationR
     )
     rates = [rate for system in summary.systems for rate in system.hallucinated_words_per_minute.values()]
     highest = max(rates, default=0) or 1
-    return [
-        (
-            name,
-            described.get(name, ""),
-            [
-                _hallucination_rate(system.hallucinated_words_per_minute.get(name), highest, system.silent.get(name))
-                for system in summary.systems
-            ],
-        )
-        for name in names
-    ]
 
+    def rate(name: str, system: SystemSummary) -> HallucinationRate | None:
+        per_minute, silent = system.hallucinated_words_per_minute.get(name), system.silent.get(name)
+        if per_minute is None and silent is None:
+            return None
+        return HallucinationRate(per_minute, None if per_minute is None else 100 * per_minute / highest, silent)
 
-def _hallucination_rate(
-    rate: float | None, highest: float, silent: SilentRecordings | None
-) -> HallucinationRate | None:
-    if rate is None:
-        return None if silent is None else HallucinationRate(None, None, silent)
-    return HallucinationRate(rate, 100 * rate / highest, silent)
+    return [(name, described.get(name, ""), [rate(name, system) for system in summary.systems]) for name in names]
 
 
 def influences(summary: Summary) -> dict[str, InfluenceTable]:
