@@ -13,8 +13,8 @@ model itself, at lengths and batches that it was not traced with.
 import importlib
 import json
 import logging
-import math
 import shutil
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ from finetune.decoding.frame_times import FrameTimes
 from finetune.export.graph_modules import OwnGraph, Wav2Vec2Graph
 from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
-from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
+from finetune.models.frame_geometry import frame_times, has_adapter, long_form, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UserError, counted, first_line, install_extra
 from preprocessing.units import Vocabulary
@@ -45,7 +45,9 @@ LOGITS = "unnormalised; log_softmax over the last axis gives log-probabilities; 
 LAYERS = "/layers."  # in the names of nodes of the encoder's layers
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
 CHECKED_UTTERANCES = 8
-LONGEST_OF_TRAINING_SECONDS = 30.0  # of utterances of a training corpus, which may hold recordings of hours
+LONGEST_SECONDS = (
+    30.0  # of utterances of the check: attention grows with the square, and corpora hold recordings of hours
+)
 MOST_OF_HUB = 1_000  # utterances that are read of a training corpus on the Hub
 OTHER_SPEECH = (
     "NOTE: int8 is adjusted to the embedded demo's synthetic English commands, as no training corpus of the run can be "
@@ -207,7 +209,9 @@ def export_graph(
     runtime.require(runtime.to_export, f"--format {runtime.name}")
     plain, graph, normalise, times = model_and_graph(model, family)
     shortest = _shortest(graph)
-    corpus, waveforms, more = _speech(data, corpora if numbers == "int8" else (), shortest)
+    longest = min(round(LONGEST_SECONDS * SAMPLE_RATE), long_form(plain.config).max_whole_samples or sys.maxsize)
+    usable = range(shortest + 1, longest + 1)
+    corpus, waveforms, more = _speech(data, corpora if numbers == "int8" else (), usable)
     check = Check(waveforms, [_alone(plain, one, normalise) for one in waveforms], more)
     out.mkdir()
     traced = out / "traced.onnx"
@@ -305,43 +309,38 @@ def _shortest(graph: nn.Module) -> int:
     return next(n for n in range(1, SAMPLE_RATE) if int(graph.n_frames(torch.tensor([n]))) > 0)  # type: ignore[operator]
 
 
-def _speech(data: str | None, corpora: Sequence[str], shortest: int) -> tuple[str | None, list[Tensor], list[Tensor]]:
+def _speech(data: str | None, corpora: Sequence[str], usable: range) -> tuple[str | None, list[Tensor], list[Tensor]]:
     """The corpus that speech is of, None for the embedded demo, and `_utterances` of it: of `data`, else of the first
-    of `corpora` that can be read, without utterances over LONGEST_OF_TRAINING_SECONDS, else of the demo.
+    of `corpora` that can be read, else of the demo.
     """
     from preprocessing.corpus.readers.hugging_face import is_hub_reference
     from preprocessing.storage.data_folder import DEMO
 
     if data is not None:
-        return data, *_utterances(data, shortest)
+        return data, *_utterances(data, usable)
     for corpus in corpora:
         try:
-            limit = MOST_OF_HUB if is_hub_reference(corpus) else None
-            return corpus, *_utterances(corpus, shortest, LONGEST_OF_TRAINING_SECONDS, limit)
+            return corpus, *_utterances(corpus, usable, MOST_OF_HUB if is_hub_reference(corpus) else None)
         except UserError:
             continue  # it is elsewhere, or gone
-    return None, *_utterances(str(DEMO / "corpus" / "test.jsonl"), shortest)
+    return None, *_utterances(str(DEMO / "corpus" / "test.jsonl"), usable)
 
 
-def _utterances(
-    data: str, shortest: int, longest_seconds: float = math.inf, limit: int | None = None
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others; all have a frame.
+def _utterances(data: str, usable: range, limit: int | None = None) -> tuple[list[Tensor], list[Tensor]]:
+    """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others.
 
-    shortest: samples of a waveform that has one. limit: of the utterances that are read. Raises InputError where the
-    corpus has no such utterance.
+    usable: their numbers of samples. limit: of the utterances that are read. Raises InputError where the corpus has no
+    such utterance.
     """
     from preprocessing.corpus import load_waveform, open_corpus
 
-    listed = [
-        utterance
-        for utterance in open_corpus(data, limit=limit).utterances
-        if shortest / SAMPLE_RATE < utterance.duration <= longest_seconds
-    ]
+    utterances = open_corpus(data, limit=limit).utterances
+    listed = [utterance for utterance in utterances if round(utterance.duration * SAMPLE_RATE) in usable]
     if not listed:
         raise InputError(
-            f"--data {data}: has no utterance longer than {1000 * shortest / SAMPLE_RATE:.0f} ms, from which the model "
-            "has a frame; expected some to compare with torch: name another corpus"
+            f"--data {data}: has no utterance of over {1000 * usable.start / SAMPLE_RATE:.0f} ms, from which the model "
+            f"has a frame, up to {usable[-1] / SAMPLE_RATE:g} s; expected some to compare with torch: name another "
+            "corpus"
         )
     step = max(len(listed) // CHECKED_UTTERANCES, 1)
     checked = listed[::step][:CHECKED_UTTERANCES]

@@ -328,7 +328,7 @@ def test_int8_is_adjusted_to_the_speech_of_the_training(tmp_path: Path) -> None:
     assert "NOTE" not in line and "on 8 utterances of train.jsonl" in line
 
 
-def test_of_a_training_corpus_no_long_recordings_are_taken_and_of_the_hub_a_part(
+def test_no_long_recordings_are_compared_and_of_the_hub_a_part_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, limits = tmp_path / "train.jsonl", list[int | None]()
@@ -337,8 +337,9 @@ def test_of_a_training_corpus_no_long_recordings_are_taken_and_of_the_hub_a_part
         soundfile.write(tmp_path / f"{name}.wav", 0.1 * np.ones(seconds * 16_000), 16_000)
         rows.append(json.dumps({"audio": f"{name}.wav", "text": "yes"}))
     manifest.write_text("\n".join(rows))
-    assert [len(one) for one in exported._speech(None, [str(manifest)], 400)[1]] == [16_000]
-    assert len(exported._speech(str(manifest), [], 400)[1]) == 2
+    usable = range(401, 480_001)
+    for named, corpora in ((None, [str(manifest)]), (str(manifest), [])):
+        assert [len(one) for one in exported._speech(named, corpora, usable)[1]] == [16_000]
 
     def opened(reference: str, *, limit: int | None) -> Any:
         limits.append(limit)
@@ -346,7 +347,7 @@ def test_of_a_training_corpus_no_long_recordings_are_taken_and_of_the_hub_a_part
 
     monkeypatch.setattr("preprocessing.corpus.open_corpus", opened)
     for reference in ("hf:you/hours:train", str(manifest)):
-        exported._speech(None, [reference], 400)
+        exported._speech(None, [reference], usable)
     assert limits == [exported.MOST_OF_HUB, None]
 
 
@@ -357,8 +358,18 @@ def test_utterances_without_a_frame_are_not_compared(group: tuple[Path, Path], t
     manifest.write_text(short + short.replace("short", "long"))
     assert "on 1 utterance of short.jsonl" in export(group[0], tmp_path / "out", "onnx", data=str(manifest))
     manifest.write_text(short)
-    with pytest.raises(InputError, match=r"has no utterance longer than .* ms, from which the model has a frame"):
+    with pytest.raises(InputError, match=r"has no utterance of over .* ms, .* has a frame, up to 30 s"):
         export(group[0], tmp_path / "none", "onnx", data=str(manifest))
+
+
+def test_utterances_beyond_the_positions_of_an_encoder_are_not_compared(tmp_path: Path) -> None:
+    """150 positions are 3 s."""
+    for name, n_samples in (("long", 48_001), ("longest", 48_000)):
+        soundfile.write(tmp_path / f"{name}.wav", waveforms((n_samples,))[0].numpy(), 16_000)
+    manifest = tmp_path / "data.jsonl"
+    manifest.write_text("\n".join(json.dumps({"audio": f"{name}.wav", "text": "yes"}) for name in ("long", "longest")))
+    run = run_of(tmp_path / "run", "whisper-ctc")
+    assert "on 1 utterance of data.jsonl" in export(run, tmp_path / "out", "onnx", data=str(manifest))
 
 
 def test_an_opset_that_the_runtime_lacks_is_said(group: tuple[Path, Path], tmp_path: Path) -> None:
