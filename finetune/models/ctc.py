@@ -250,7 +250,7 @@ def _vocabulary_or_none(base: str) -> Vocabulary | None:
         return None
 
 
-def own_publication(
+def ctc_publication(
     module: str, *, title: str, tags: tuple[str, ...], model_input: str, settings: tuple[str, ...]
 ) -> Publication:
     """The Publication of a family whose architecture this package defines, in the module of this name."""
@@ -277,7 +277,7 @@ model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, CTC logits out"
     )
 
 
-def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> Any:
+def load_checkpoint(model_class: Any, family: str, reference: str, **changes: Any) -> Any:
     """A model of this project's own architecture, in float32 on the CPU, from the folder of a run or a Hub id.
 
     changes: keys of its configuration; with another `vocab_size` the output layer gets random weights, with the same
@@ -292,7 +292,7 @@ def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> A
             return model_class.from_pretrained(
                 reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
             )
-    except (OSError, ValueError, StrictDataclassError) as error:
+    except (OSError, ValueError, RuntimeError, StrictDataclassError) as error:
         raise InputError(
             f"{reference}: cannot be loaded as a model of the family {family} ({loading_reason(error)}); "
             f"expected the folder of a run with --model.family {family}, or a Hub id of one: check the name and the "
@@ -300,15 +300,15 @@ def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> A
         ) from error
 
 
-def new_own(model_class: Any, flag: str, keys: dict[str, Any], fixed: dict[str, Any]) -> Any:
-    """A model of this project's own architecture with random weights.
+def new_model(model_class: Any, flag: str, keys: dict[str, Any], fixed: dict[str, Any]) -> Any:
+    """A model of a transformers class with random weights.
 
     keys: of its configuration, as the option `flag` gives them; fixed: those that other options set. Raises UsageError
     on keys or values that it does not have.
     """
     config_class = model_class.config_class
-    own = [field.name for field in fields(config_class) if field.name in config_class.__annotations__]
-    free = [name for name in own if name not in fixed]
+    own_keys = [field.name for field in fields(config_class) if field.name in config_class.__annotations__]
+    free = [name for name in own_keys if name not in fixed]
     unknown = sorted(set(keys) - set(free))
     if unknown:
         raise UsageError(
@@ -319,8 +319,8 @@ def new_own(model_class: Any, flag: str, keys: dict[str, Any], fixed: dict[str, 
         settings = config_class(**keys, **fixed)
         check_scratch(settings.to_dict(), flag)
         return model_class(settings)
-    except (StrictDataclassError, TypeError, ValueError) as error:
-        raise UsageError(f"{flag}: {str(error).strip().splitlines()[-1].strip()}") from None
+    except (StrictDataclassError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{flag} cannot be used: {str(error).strip().splitlines()[-1].strip()}") from None
 
 
 def vocabulary_sizes(vocabulary: Vocabulary) -> dict[str, int]:

@@ -17,11 +17,11 @@ from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
     base_vocabulary,
+    ctc_publication,
     extend_head,
-    load_own,
-    new_own,
+    load_checkpoint,
+    new_model,
     new_vocabulary,
-    own_publication,
     renew_head,
     vocabulary_sizes,
 )
@@ -33,7 +33,7 @@ from preprocessing.units import Vocabulary
 
 STATISTICS_SECONDS = 3600.0  # of training audio, for GlobalNorm's means and deviations
 
-PUBLICATION = own_publication(
+PUBLICATION = ctc_publication(
     "finetune.models.lstm_ctc",
     title="A bidirectional LSTM-CTC model",
     tags=("ctc",),
@@ -106,8 +106,8 @@ def _first(examples: Iterable[Example], seconds: float) -> Iterator[Example]:
 
 
 def load(reference: str, **changes: Any) -> LSTMForCTC:
-    """A model of this family from the folder of a run or a Hub id, as `load_own` loads it."""
-    return load_own(LSTMForCTC, "lstm", reference, **changes)  # type: ignore[no-any-return]
+    """A model of this family from the folder of a run or a Hub id, as `load_checkpoint` loads it."""
+    return load_checkpoint(LSTMForCTC, "lstm", reference, **changes)  # type: ignore[no-any-return]
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecogniser:
@@ -119,7 +119,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecognis
     torch.manual_seed(seed)
     if config.scratch is not None:
         vocabulary = new_vocabulary(config, labels)
-        model = new_own(
+        model = new_model(
             LSTMForCTC, "--model.scratch", config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
         )
         return LSTMRecogniser(config, model, vocabulary, fits_statistics=True)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.utils import cached_file
@@ -19,12 +20,13 @@ from transformers.utils import cached_file
 from finetune.config import ModelConfig
 from finetune.models.architectures import ModelInput, architecture_of, latent_frames, log_mel_frames, n_frames
 from finetune.models.base import Batch, Example, Publication
-from finetune.models.checkpoint_checks import check_scratch, checked_loading
+from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
     base_vocabulary,
     extend_head,
+    new_model,
     new_vocabulary,
     renew_head,
     vocabulary_sizes,
@@ -205,11 +207,10 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
                 config.base,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=new or "target_lang" in changes,
-                attn_implementation=None if config.attn_implementation == "auto" else config.attn_implementation,
-                **_regularisation(config),
+                **_options_of_loading(config),
                 **changes,
             )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, StrictDataclassError) as error:
         raise InputError(
             f"--model.base {config.base}: cannot be loaded as a CTC model ({loading_reason(error)}); "
             "expected a transformers folder or Hub id: check the name and the network"
@@ -253,30 +254,23 @@ def _check_language(config: ModelConfig) -> None:
 
 
 def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2Recogniser:
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     assert config.scratch is not None
-    try:
-        settings = Wav2Vec2Config(
-            **config.scratch,
-            **vocabulary_sizes(vocabulary),
-            **_regularisation(config),
-        )
-        check_scratch(settings.to_dict(), "--model.scratch")
-        model = Wav2Vec2ForCTC(settings)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"--model.scratch: {error}; expected keys of Wav2Vec2Config: correct them") from None
-    feature_extractor = Wav2Vec2FeatureExtractor(return_attention_mask=settings.feat_extract_norm == "layer")
+    fixed = vocabulary_sizes(vocabulary) | _options_of_loading(config)
+    model = new_model(Wav2Vec2ForCTC, "--model.scratch", config.scratch, fixed)
+    feature_extractor = Wav2Vec2FeatureExtractor(return_attention_mask=model.config.feat_extract_norm == "layer")
     return Wav2Vec2Recogniser(config, model, vocabulary, feature_extractor)
 
 
-def _regularisation(config: ModelConfig) -> dict[str, Any]:
-    """The keys of a transformers configuration for dropout and masks.
+def _options_of_loading(config: ModelConfig) -> dict[str, Any]:
+    """The keys of a transformers configuration for attention, dropout and masks.
 
     layerdrop is 0, as it breaks gradient synchronisation over several devices. `mask_time_prob` only makes the model
     keep an embedding for masked frames: LatentMasks draws which frames are masked.
     """
     return {
+        "attn_implementation": None if config.attn_implementation == "auto" else config.attn_implementation,
         "attention_dropout": config.attention_dropout,
         "hidden_dropout": config.dropout,
         "activation_dropout": config.dropout,

@@ -401,10 +401,13 @@ def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperReco
     if config.scratch is not None:
         try:
             dims = ModelDimensions(**config.scratch | {"n_audio_ctx": context})
+            check_scratch(sizes_of_dims(asdict(dims)), "--model.scratch")
+            model = Whisper(dims)
         except TypeError as error:
-            raise UsageError(f"--model.scratch: {error}; expected the keys of Whisper's ModelDimensions") from None
-        check_scratch(sizes_of_dims(asdict(dims)), "--model.scratch")
-        model = Whisper(dims)
+            raise UsageError(
+                f"--model.scratch cannot be used: {error}; expected the keys of Whisper's ModelDimensions, each a "
+                "whole number: correct them"
+            ) from None
         nn.init.normal_(model.decoder.positional_embedding, std=0.01)  # openai-whisper leaves it unset
         nn.init.normal_(model.decoder.token_embedding.weight, std=0.05)
         return WhisperRecogniser(config, model)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import AutoConfig, WhisperConfig, WhisperModel
 
@@ -23,11 +24,11 @@ from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
     base_vocabulary,
+    ctc_publication,
     extend_head,
-    load_own,
-    new_own,
+    load_checkpoint,
+    new_model,
     new_vocabulary,
-    own_publication,
     renew_head,
     vocabulary_sizes,
 )
@@ -43,7 +44,7 @@ from preprocessing.features import Features
 from preprocessing.storage.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
-PUBLICATION = own_publication(
+PUBLICATION = ctc_publication(
     "finetune.models.whisper_ctc_model",
     title="Whisper's encoder with a CTC head",
     tags=("whisper", "ctc"),
@@ -176,7 +177,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
     WhisperCTCConfig does not have.
     """
     torch.manual_seed(seed)
-    own = config.base is not None and _is_own(config.base)
+    own = config.base is not None and _is_whisper_ctc(config.base)
     if own and config.vocabulary != "new":
         assert config.base is not None
         vocabulary = base_vocabulary(config, labels)
@@ -198,26 +199,26 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
     if config.base is None:
         assert config.scratch is not None
         return WhisperCTCRecogniser(
-            config, new_own(WhisperForCTC, "--model.scratch", config.scratch | config.head, settings), vocabulary
+            config, new_model(WhisperForCTC, "--model.scratch", config.scratch | config.head, settings), vocabulary
         )
     sizes, weights = _whisper_encoder(config.base)
-    model = new_own(WhisperForCTC, "--model.head", config.head, settings | sizes)
+    model = new_model(WhisperForCTC, "--model.head", config.head, settings | sizes)
     model.encoder.load_state_dict(weights)
     return WhisperCTCRecogniser(config, model, vocabulary)
 
 
 def load(reference: str, **changes: Any) -> WhisperForCTC:
-    """A model of this family from the folder of a run or a Hub id, as `load_own` loads it."""
-    return load_own(WhisperForCTC, "whisper-ctc", reference, **changes)  # type: ignore[no-any-return]
+    """A model of this family from the folder of a run or a Hub id, as `load_checkpoint` loads it."""
+    return load_checkpoint(WhisperForCTC, "whisper-ctc", reference, **changes)  # type: ignore[no-any-return]
 
 
-def _is_own(reference: str) -> bool:
+def _is_whisper_ctc(reference: str) -> bool:
     """Whether a folder or Hub id holds a model of this family."""
     if not is_transformers(reference):
         return False
     try:
         return isinstance(AutoConfig.from_pretrained(reference), WhisperCTCConfig)
-    except (OSError, ValueError):
+    except (OSError, ValueError, StrictDataclassError):
         return False  # what is wrong with it is said where it is loaded
 
 
@@ -235,7 +236,7 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
                 raise ValueError(f"its model_type is {config.model_type}, not whisper")
             with checked_loading(reference):
                 encoder = WhisperModel.from_pretrained(reference, dtype=torch.float32).encoder
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, StrictDataclassError) as error:
             raise InputError(
                 f"--model.base {reference}: cannot be loaded as a Whisper ({loading_reason(error)}); "
                 "expected a size, a .pt file, a transformers folder or a Hub id: check the name and the network"

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import whisper
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import Tokenizer, get_tokenizer
@@ -109,7 +110,7 @@ def _from_transformers(reference: str) -> Whisper:
             raise ValueError("its feed-forward layers are not four times as wide as its states")
         with checked_loading(reference):
             theirs = WhisperForConditionalGeneration.from_pretrained(reference, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, StrictDataclassError) as error:
         raise InputError(
             f"{reference}: cannot be loaded as a Whisper ({loading_reason(error)}); expected a size, a "
             ".pt file, a run's or transformers' folder or a Hub id: check the name and the network"

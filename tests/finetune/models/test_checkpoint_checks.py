@@ -23,6 +23,7 @@ from transformers import (
 )
 from whisper.model import ModelDimensions, Whisper
 
+from finetune import models
 from finetune.config import ModelConfig
 from finetune.models import lstm, wav2vec2, whisper_ctc
 from finetune.models import whisper as whisper_family
@@ -35,7 +36,7 @@ from finetune.systems.pipeline import PipelineSystem
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from finetune.training import checkpoint
 from preprocessing.errors import InputError, UsageError, UserError
-from tests.conftest import ROOT
+from tests.conftest import DEMO, ROOT
 
 DIMS = {"n_mels": 80, "n_audio_ctx": 8, "n_audio_state": 16, "n_audio_head": 2, "n_audio_layer": 2,
         "n_vocab": 51_864, "n_text_ctx": 8, "n_text_state": 16, "n_text_head": 2, "n_text_layer": 2}  # fmt: skip
@@ -149,6 +150,27 @@ def _check_refusal(load: Callable[[], Any], folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("family", "change"),
+    [
+        ("wav2vec2", {"hidden_size": "a"}),
+        ("wav2vec2", {"hidden_size": 196}),
+        ("whisper", {"d_model": "a"}),
+        ("whisper-ctc", {"d_model": "a"}),
+    ],
+)
+def test_a_configuration_that_no_model_has_is_said(family: Any, change: dict[str, Any], tmp_path: Path) -> None:
+    if family == "wav2vec2":
+        shutil.copytree(DEMO / "wav2vec2", tmp_path, dirs_exist_ok=True)
+    else:
+        WhisperForConditionalGeneration(WHISPER).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) | change
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    vocabulary = "new" if family == "whisper-ctc" else "keep"
+    with pytest.raises(InputError, match=rf"{tmp_path}: cannot be loaded as a .*; expected a"):
+        models.build(ModelConfig(family=family, base=str(tmp_path), vocabulary=vocabulary), ["ONE"], 0)
+
+
+@pytest.mark.parametrize(
     ("build", "scratch"),
     [
         (wav2vec2.build, {"num_hidden_layers": 10**9}),
@@ -163,15 +185,15 @@ def test_random_weights_have_to_fit_into_memory_too(build: Callable[..., Any], s
 
 
 def test_what_is_announced_is_a_lower_bound_near_what_is_built() -> None:
-    models = [
+    built = [
         (WAV2VEC2.to_dict(), Wav2Vec2ForCTC(WAV2VEC2)),
         (WHISPER.to_dict(), WhisperForConditionalGeneration(WHISPER)),
         (sizes_of_dims(asdict(ModelDimensions(**DIMS))), Whisper(ModelDimensions(**DIMS))),
     ]
     with torch.device("meta"):
         large = Wav2Vec2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
-        models.append((large.to_dict(), Wav2Vec2ForCTC(large)))
-    for config, model in models:
+        built.append((large.to_dict(), Wav2Vec2ForCTC(large)))
+    for config, model in built:
         n_parameters = sum(parameter.numel() for parameter in model.parameters())
         assert 0.5 * n_parameters < announced_parameters(config) <= n_parameters
 

@@ -85,6 +85,28 @@ def test_an_evaluation_reads_the_frames_of_each_utterance(monkeypatch: pytest.Mo
     assert found == [(decode([5, 6]), 5 / 8), (decode([5]), 1 / 3)]
 
 
+@pytest.mark.parametrize(
+    ("scratch", "expected"),
+    [
+        ({"hiden_size": 64}, r"holds hiden_size; expected keys of Wav2Vec2Config .* choose among hidden_size, "),
+        ({"hidden_dropout": 0.1, "vocab_size": 9}, r"holds hidden_dropout, vocab_size; .* that no other option sets"),
+        ({"hidden_size": 3.5}, r"cannot be used: .*'hidden_size' expected int, got float"),
+        ({"hidden_size": 33}, r"cannot be used: .*divisible"),
+        ({"hidden_act": "gelo"}, r"cannot be used: 'gelo'"),
+    ],
+)
+def test_a_wrong_description_of_a_new_model_is_one_sentence(scratch: dict[str, object], expected: str) -> None:
+    with pytest.raises(UsageError, match=rf"--model\.scratch {expected}") as caught:
+        recogniser(base=None, scratch=TINY | scratch)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_new_model_has_the_attention_that_is_asked_for() -> None:
+    for asked, expected in (("eager", "eager"), ("sdpa", "sdpa")):
+        model = recogniser(base=None, scratch=TINY, attn_implementation=asked).module.model
+        assert model.config._attn_implementation == expected
+
+
 def test_a_new_vocabulary_gets_a_new_output_layer(tmp_path: Path) -> None:
     ours = recogniser(vocabulary="new")
     assert ours.vocabulary.outside(["GRÜSSE AUS KÖLN"]).total() == 0
