@@ -6,7 +6,7 @@ hidden frames below the output layer, and `prepare`.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -298,6 +298,24 @@ def load_checkpoint(model_class: Any, family: str, reference: str, **changes: An
             f"expected the folder of a run with --model.family {family}, or a Hub id of one: check the name and the "
             "network"
         ) from error
+
+
+def load_base(load: Callable[..., Any], config: ModelConfig, labels: Sequence[str]) -> tuple[Any, Vocabulary]:
+    """The base of a configuration, a model of this project's own architecture, with its vocabulary, or with the
+    extended or new one that --model.vocabulary asks for.
+
+    load: the family's, on top of `load_checkpoint`. labels: the normalised texts of training.
+    """
+    assert config.base is not None
+    if config.vocabulary == "new":
+        vocabulary = new_vocabulary(config, labels)
+        model = load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary))
+        renew_head(model, config.base, vocabulary)
+    else:
+        vocabulary = base_vocabulary(config, labels)
+        model = load(config.base, dropout=config.dropout)
+        extend_head(model, len(vocabulary.units))
+    return model, vocabulary
 
 
 def new_model(model_class: Any, flag: str, keys: dict[str, Any], fixed: dict[str, Any]) -> Any:

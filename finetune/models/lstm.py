@@ -16,13 +16,11 @@ from finetune.models.base import Batch, Example
 from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
-    base_vocabulary,
     ctc_publication,
-    extend_head,
+    load_base,
     load_checkpoint,
     new_model,
     new_vocabulary,
-    renew_head,
     vocabulary_sizes,
 )
 from finetune.models.lstm_ctc import LSTMForCTC
@@ -117,18 +115,9 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecognis
     Raises InputError where the base cannot be loaded, UsageError on keys of --model.scratch that cannot be used.
     """
     torch.manual_seed(seed)
-    if config.scratch is not None:
-        vocabulary = new_vocabulary(config, labels)
-        model = new_model(
-            LSTMForCTC, "--model.scratch", config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
-        )
-        return LSTMRecogniser(config, model, vocabulary, fits_statistics=True)
-    assert config.base is not None
-    if config.vocabulary != "new":
-        model, vocabulary = load(config.base, dropout=config.dropout), base_vocabulary(config, labels)
-        extend_head(model, len(vocabulary.units))
-        return LSTMRecogniser(config, model, vocabulary)
+    if config.scratch is None:
+        return LSTMRecogniser(config, *load_base(load, config, labels))
     vocabulary = new_vocabulary(config, labels)
-    model = load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary))
-    renew_head(model, config.base, vocabulary)
-    return LSTMRecogniser(config, model, vocabulary)
+    settings = {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
+    model = new_model(LSTMForCTC, "--model.scratch", config.scratch, settings)
+    return LSTMRecogniser(config, model, vocabulary, fits_statistics=True)

@@ -107,12 +107,10 @@ def inject_lora(module: nn.Module, config: ModelConfig, targets: Sequence[str] =
 
 def _add_lora(model: Any, config: ModelConfig) -> None:
     """LoRA at the attention's projections; the output layer is trained whole, all else frozen."""
-    head_trained = [parameter.requires_grad for parameter in model.lm_head.parameters()]
     inject_lora(model, config)
+    model.lm_head.requires_grad_(True)
     if architecture_of(model.config, config.base or "the model").weights_read:
         _include_lora_in_weights(model)
-    for parameter, trained in zip(model.lm_head.parameters(), head_trained, strict=True):
-        parameter.requires_grad_(trained)
 
 
 def _include_lora_in_weights(model: Any) -> None:

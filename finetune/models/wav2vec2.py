@@ -15,7 +15,6 @@ from accelerate.utils import extract_model_from_parallel
 from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers.utils import cached_file
 
 from finetune.config import ModelConfig
 from finetune.models.architectures import ModelInput, architecture_of, latent_frames, log_mel_frames, n_frames
@@ -38,7 +37,7 @@ from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
 from preprocessing.errors import InputError, UsageError
-from preprocessing.storage.model_file import loading_reason
+from preprocessing.storage.model_file import find_model_file, loading_reason
 from preprocessing.units import Vocabulary
 
 RECOMPILE_LIMIT = 64  # of torch.compile, whose own is 8
@@ -196,7 +195,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
     assert config.base is not None
     try:
         feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
-        _check_language(config)
+        _check_base(config)
         new = config.vocabulary == "new"
         vocabulary = new_vocabulary(config, labels) if new else base_vocabulary(config, labels)
         changes: dict[str, Any] = vocabulary_sizes(vocabulary) if new else {}
@@ -221,7 +220,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
     return Wav2Vec2Recogniser(config, model, vocabulary, feature_extractor)
 
 
-def _check_language(config: ModelConfig) -> None:
+def _check_base(config: ModelConfig) -> None:
     """Raises UserError where the base is of an architecture that is not supported, or has no adapter of the language
     that the configuration names.
     """
@@ -236,18 +235,10 @@ def _check_language(config: ModelConfig) -> None:
             f"--model.language is {config.language}, but {config.base} has no language adapters; expected one of the "
             "MMS models with it: choose facebook/mms-1b-all, or leave it out"
         )
-    if (
-        config.vocabulary != "new"
-        and cached_file(
-            config.base,
-            ADAPTER.format(config.language),
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        is None
-    ):
+    adapter = ADAPTER.format(config.language)
+    if config.vocabulary != "new" and find_model_file(str(config.base), adapter) is None:
         raise InputError(
-            f"--model.base {config.base}: has no {ADAPTER.format(config.language)}; expected the adapter of "
+            f"--model.base {config.base}: has no {adapter}; expected the adapter of "
             f"--model.language {config.language}: check the code of three letters, or set --model.vocabulary new to "
             "train a new one"
         )

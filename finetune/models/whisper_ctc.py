@@ -23,13 +23,11 @@ from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
-    base_vocabulary,
     ctc_publication,
-    extend_head,
+    load_base,
     load_checkpoint,
     new_model,
     new_vocabulary,
-    renew_head,
     vocabulary_sizes,
 )
 from finetune.models.frame_geometry import WHISPER_CTC_STRIDE
@@ -177,33 +175,22 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
     WhisperCTCConfig does not have.
     """
     torch.manual_seed(seed)
-    own = config.base is not None and _is_whisper_ctc(config.base)
-    if own and config.vocabulary != "new":
-        assert config.base is not None
-        vocabulary = base_vocabulary(config, labels)
-        model = load(config.base, dropout=config.dropout)
-        extend_head(model, len(vocabulary.units))
-        return WhisperCTCRecogniser(config, model, vocabulary)
-    if config.base is not None and not own and config.vocabulary != "new":
+    base = config.base
+    if base is not None and _is_whisper_ctc(base):
+        return WhisperCTCRecogniser(config, *load_base(load, config, labels))
+    if base is not None and config.vocabulary != "new":
         raise UsageError(
-            f"--model.vocabulary is {config.vocabulary} and --model.base {config.base} a Whisper, which has no units "
-            "for CTC; expected new: set --model.vocabulary new"
+            f"--model.vocabulary is {config.vocabulary} and --model.base {base} a Whisper, which has no units for CTC; "
+            "expected new: set --model.vocabulary new"
         )
     vocabulary = new_vocabulary(config, labels)
     settings = {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
-    if own:
-        assert config.base is not None
-        model = load(config.base, **settings)
-        renew_head(model, config.base, vocabulary)
-        return WhisperCTCRecogniser(config, model, vocabulary)
-    if config.base is None:
-        assert config.scratch is not None
-        return WhisperCTCRecogniser(
-            config, new_model(WhisperForCTC, "--model.scratch", config.scratch | config.head, settings), vocabulary
-        )
-    sizes, weights = _whisper_encoder(config.base)
-    model = new_model(WhisperForCTC, "--model.head", config.head, settings | sizes)
-    model.encoder.load_state_dict(weights)
+    if base is None:
+        model = new_model(WhisperForCTC, "--model.scratch", (config.scratch or {}) | config.head, settings)
+    else:
+        sizes, weights = _whisper_encoder(base)
+        model = new_model(WhisperForCTC, "--model.head", config.head, settings | sizes)
+        model.encoder.load_state_dict(weights)
     return WhisperCTCRecogniser(config, model, vocabulary)
 
 

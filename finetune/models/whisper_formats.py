@@ -153,22 +153,16 @@ def save(folder: Path, model: Whisper, state: Mapping[str, Tensor], language: st
     with atomic_file(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
         torch.save({"dims": asdict(dims), "model_state_dict": weights}, file)
     if dims.n_vocab in N_VOCAB:
-        heads = model.alignment_heads.to_dense().nonzero().tolist()
-        _save_transformers(folder, dims, weights, heads, language)
+        _save_transformers(folder, model, dims, weights, language)
 
 
 def _save_transformers(
-    folder: Path, dims: ModelDimensions, weights: Mapping[str, Tensor], heads: list[list[int]], language: str
+    folder: Path, model: Whisper, dims: ModelDimensions, weights: Mapping[str, Tensor], language: str
 ) -> None:
     from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    multilingual = dims.n_vocab > N_VOCAB[0]
-    tokens = get_tokenizer(
-        multilingual,
-        num_languages=dims.n_vocab - 51_765 - int(multilingual),
-        language=language if multilingual else None,
-        task="transcribe" if multilingual else None,
-    )
+    multilingual = model.is_multilingual
+    tokens = get_tokenizer(multilingual, num_languages=model.num_languages, language=language, task="transcribe")
     special = {
         "decoder_start_token_id": tokens.sot,
         "bos_token_id": tokens.eot,
@@ -191,8 +185,8 @@ def _save_transformers(
     )
     state = {f"model.{name}": weight.float() for name, weight in to_transformers(weights).items()}
     state["proj_out.weight"] = state["model.decoder.embed_tokens.weight"]
-    model = WhisperForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32)
-    model.generation_config = GenerationConfig(
+    saved = WhisperForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32)
+    saved.generation_config = GenerationConfig(
         **special,
         max_length=dims.n_text_ctx,
         num_beams=1,  # as in training's validation; a pipeline searches with five where nothing is said
@@ -201,12 +195,12 @@ def _save_transformers(
         prev_sot_token_id=tokens.sot_prev,
         max_initial_timestamp_index=50,  # 1 s, as in openai-whisper's decoding
         return_timestamps=False,
-        alignment_heads=heads,
+        alignment_heads=model.alignment_heads.to_dense().nonzero().tolist(),
         suppress_tokens=suppressed_tokens(tokens),
         begin_suppress_tokens=[*tokens.encode(" "), tokens.eot],
         **_languages(tokens, language) if multilingual else {},
     )
-    model.save_pretrained(folder)
+    saved.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=dims.n_mels).save_pretrained(folder)
     tokenizer = _tokenizer(multilingual, tokens.num_languages)
     if multilingual:
