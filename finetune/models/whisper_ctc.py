@@ -177,7 +177,9 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
     torch.manual_seed(seed)
     base = config.base
     if base is not None and _is_whisper_ctc(base):
-        return WhisperCTCRecogniser(config, *load_base(load, config, labels))
+        model, vocabulary = load_base(load, config, labels)
+        _check_head(model.config, config)
+        return WhisperCTCRecogniser(config, model, vocabulary)
     if base is not None and config.vocabulary != "new":
         raise UsageError(
             f"--model.vocabulary is {config.vocabulary} and --model.base {base} a Whisper, which has no units for CTC; "
@@ -192,6 +194,16 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
         model = new_model(WhisperForCTC, "--model.head", config.head, settings | sizes)
         model.encoder.load_state_dict(weights)
     return WhisperCTCRecogniser(config, model, vocabulary)
+
+
+def _check_head(found: WhisperCTCConfig, config: ModelConfig) -> None:
+    """Raises UsageError where --model.head asks for another head than the base has."""
+    for key, value in config.head.items():
+        if (own := getattr(found, key, None)) != value:
+            raise UsageError(
+                f"--model.head sets {key} to {value}, and the head of --model.base {config.base} has {own}; expected "
+                "the same, as that head is trained further: leave --model.head out, or begin with a Whisper"
+            )
 
 
 def load(reference: str, **changes: Any) -> WhisperForCTC:

@@ -188,6 +188,15 @@ def test_it_is_saved_as_a_transformers_model_and_benchmarked(base: str, head: di
     assert not torch.equal(head_of_others, ours.module.model.lm_head.weight)
 
 
+def test_another_head_than_the_bases_is_refused(base: str, tmp_path: Path) -> None:
+    ours = recogniser(base, head={"head": "conv", "head_layers": 1})
+    ours.save(tmp_path, ours.module)
+    for head in ({"head": "lstm"}, {"head": "conv", "head_layers": 2}, {"heads": 1}):
+        with pytest.raises(UsageError, match=r"--model\.head sets .*, and the head of --model\.base .* has "):
+            recogniser(str(tmp_path), head=head)
+    assert recogniser(str(tmp_path), head={"head": "conv"}, vocabulary="keep").module.model.config.head_layers == 1
+
+
 def test_a_long_recording_has_every_frame_once(base: str, tmp_path: Path) -> None:
     ours = recogniser(base, head={"head": "linear"})
     ours.save(tmp_path, ours.module)
