@@ -21,7 +21,7 @@ from preprocessing.errors import InputError, UsageError, install_extra
 if TYPE_CHECKING:
     from finetune.export.graphs import Runtime
 
-EXPORTED = ("graph.json", "model.onnx", "model.xml", "model.bin", "vocabulary.json")  # beside a run's model files
+EXPORTED = ("graph.json", "model.onnx*", "model.xml", "model.bin", "vocabulary.json")  # beside a run's model files
 
 
 @dataclass(frozen=True)

@@ -161,8 +161,10 @@ class Runtime(ABC):
 
     @abstractmethod
     def write(self, traced: Path, out: Path, numbers: str, check: Check) -> str:
-        """Writes an ONNX graph, which may be moved, as `self.graph` into the folder `out`, in float32 or int8. Returns
-        the parts that are int8, in words, "" for none.
+        """Writes an ONNX graph as `self.graph` into the folder `out`, in float32 or int8. Returns the parts that are
+        int8, in words, "" for none.
+
+        traced: may be moved; alone in its folder but for files of its weights.
         """
 
     @abstractmethod
@@ -213,12 +215,12 @@ def export_graph(
     usable = range(shortest + 1, longest + 1)
     corpus, waveforms, more = _speech(data, corpora if numbers == "int8" else (), usable)
     check = Check(waveforms, [_alone(plain, one, normalise) for one in waveforms], more)
-    out.mkdir()
-    traced = out / "traced.onnx"
+    traced = out / "traced" / "model.onnx"  # beside it, torch writes the weights of a model of over 2 GB as many files
+    traced.parent.mkdir(parents=True)
     trace(graph, traced, model)
     largest = largest_difference(runtime.open(traced, torch.get_num_threads()), check, model)
     int8_in = runtime.write(traced, out, numbers, check)
-    traced.unlink(missing_ok=True)
+    shutil.rmtree(traced.parent)
     vocabulary = Vocabulary.load(str(model))
     facts = GraphFacts(
         runtime=runtime.name,

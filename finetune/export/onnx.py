@@ -47,7 +47,7 @@ class ONNXRuntime(Runtime):
 
     def write(self, traced: Path, out: Path, numbers: str, check: Check) -> str:
         if numbers == "float32":
-            traced.replace(out / self.graph)
+            _gather(traced, out / self.graph)
             return ""
         return self._quantised_as_far_as_it_goes(traced, out / self.graph, check)
 
@@ -79,6 +79,16 @@ class ONNXRuntime(Runtime):
             return "layers and the longest convolution"
         _quantise(path, out, with_convolution=False)
         return "layers"
+
+
+def _gather(traced: Path, out: Path) -> None:
+    """Moves a graph. Weights in files of their own, as those of over 2 GB have to be, become one file beside it."""
+    import onnx
+
+    if len(list(traced.parent.iterdir())) == 1:
+        traced.replace(out)
+    else:
+        onnx.save(onnx.load(traced), out, save_as_external_data=True, location=f"{out.name}.data")
 
 
 def _quantise(path: Path, out: Path, *, with_convolution: bool) -> bool:

@@ -20,7 +20,7 @@ WEIGHTS = (
     "*.safetensors",
     "pytorch_model*.bin",
     "model.bin",  # CTranslate2's, and OpenVINO's
-    "model.onnx",
+    "model.onnx*",  # with model.onnx.data of one of over 2 GB
     "*.pt",
 )  # of a folder: the first that matches
 SETTINGS = (

@@ -17,6 +17,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.export import formats
 from finetune.export import graphs as exported
 from finetune.export import onnx as onnx_runtime
 from finetune.export.formats import export
@@ -27,6 +28,7 @@ from finetune.models import frame_geometry
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.graphs import ONNXSystem
+from finetune.systems.identity import identified
 from finetune.systems.registry import device_of, load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
 from finetune.transcription.options import TranscribeConfig, resolve
@@ -118,6 +120,41 @@ def test_a_padded_batch_has_the_logits_of_torch_alone(
         for waveform, logits in zip(waveforms(), found, strict=True):
             expected = reference.log_probs(waveform)
             torch.testing.assert_close(logits.log_softmax(dim=-1), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("onnx", "float32"),
+        pytest.param("onnx", "int8", marks=pytest.mark.slow),
+        pytest.param("openvino", "float32", marks=pytest.mark.slow),
+    ],
+)
+def test_weights_that_torch_writes_as_many_files_become_one(
+    name: str, numbers: str, group: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so for a model of over 2 GB."""
+    (run, small), out = group, tmp_path / "out"
+    trace = exported.trace
+
+    def trace_in_parts(graph: torch.nn.Module, path: Path, run: Path) -> None:
+        trace(graph, path, run)
+        parts: dict[str, Any] = {"all_tensors_to_one_file": False, "size_threshold": 0}
+        onnx.save(onnx.load(path), path, save_as_external_data=True, **parts)
+        assert len(list(path.parent.iterdir())) > 20
+
+    monkeypatch.setattr(exported, "trace", trace_in_parts)
+    export(run, out, name, quantise=numbers)
+    added = {path.name for path in out.iterdir()} - {path.name for path in small.iterdir()}
+    of_onnx = {"model.onnx.data"} if numbers == "float32" else set[str]()
+    expected = of_onnx if name == "onnx" else {"model.xml", "model.bin"}
+    assert added == expected and formats._foreign(out, is_folder=True) == ""
+    if added == {"model.onnx.data"}:
+        found, wanted = (logits_of(ONNX.open(folder / GRAPH, 1), waveforms()) for folder in (out, small))
+        assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+        (spec,) = parse_models(f"onnx={out}")
+        weights = identified(load_system(spec, LoadOptions("cpu", None)).facts).weights
+        assert [one.name for one in weights] == [GRAPH, f"{GRAPH}.data"]
 
 
 def test_the_system_writes_what_torch_does(group: tuple[Path, Path]) -> None:
