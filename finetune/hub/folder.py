@@ -1,7 +1,7 @@
 """The folder of a training run, read for publishing: its files, configuration, log and transcripts.
 
 What leaves the machine is decided here: the model's own files, those that belong to it (`companion_files`), the
-configuration without folder names, and the curve.
+configuration `without_folders`, and the curve.
 """
 
 import json
@@ -133,7 +133,7 @@ def stopped_note(run: RunFolder) -> str | None:
 
 
 def public(value: Any) -> Any:
-    """A configuration, or a value of one, with every local path in it cut to its last part."""
+    """A configuration, or a value of one, `without_folders`."""
     match value:
         case str():
             return without_folders(value)

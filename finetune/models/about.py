@@ -1,6 +1,7 @@
 """about.json: what a run was trained on, for readers of the model card who do not have its corpora.
 
-Local paths are cut to their last part, so that the file names no folder of the machine.
+Paths that are absolute or begin with ~, . or .. are cut to their last part; others, such as data/train.jsonl, look like
+Hub ids and stay.
 """
 
 import dataclasses
@@ -81,7 +82,7 @@ def describe(
 
 
 def without_folders(text: str) -> str:
-    """A corpus or model reference with every local path in it cut to its last part.
+    """A corpus or model reference with each path that is absolute or begins with ~, . or .. cut to its last part.
 
     >>> without_folders("/home/me/corpus/train.jsonl"), without_folders("ctc:../runs/mine:de")
     ('train.jsonl', 'ctc:mine:de')
