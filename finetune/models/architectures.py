@@ -50,11 +50,17 @@ ARCHITECTURES = {
     "lasr_ctc": Architecture(refused=_ITS_OWN),
     "granite_speech5_ctc": Architecture(refused=_ITS_OWN),
 }
+OTHER_FAMILIES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # by their `model_type`
 
 
 def architecture_of(config: Any, reference: str) -> Architecture:
     """The architecture of a transformers configuration. Raises InputError for an unsupported one, with the reason."""
     usable = ", ".join(name for name, one in ARCHITECTURES.items() if not one.refused)
+    if family := OTHER_FAMILIES.get(config.model_type):
+        raise InputError(
+            f"{reference}: is a model of the family {family}, not wav2vec2; expected one of {usable}: name the family "
+            f"{family}, or another model"
+        )
     found = ARCHITECTURES.get(config.model_type, Architecture(refused="it is unknown to this package"))
     if found.refused:
         raise InputError(

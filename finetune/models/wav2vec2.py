@@ -17,7 +17,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from finetune.config import ModelConfig
-from finetune.models.architectures import ModelInput, architecture_of, latent_frames, log_mel_frames, n_frames
+from finetune.models.architectures import (
+    ModelInput,
+    architecture_of,
+    latent_frames,
+    log_mel_frames,
+    n_frames,
+    register_own_models,
+)
 from finetune.models.base import Batch, Example, Publication
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.ctc import (
@@ -194,8 +201,8 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
 
     assert config.base is not None
     try:
-        feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
         _check_base(config)
+        feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
         new = config.vocabulary == "new"
         vocabulary = new_vocabulary(config, labels) if new else base_vocabulary(config, labels)
         changes: dict[str, Any] = vocabulary_sizes(vocabulary) if new else {}
@@ -226,6 +233,7 @@ def _check_base(config: ModelConfig) -> None:
     """
     from transformers import AutoConfig
 
+    register_own_models()
     base = AutoConfig.from_pretrained(config.base)
     architecture_of(base, str(config.base))
     if config.language is None:

@@ -219,6 +219,10 @@ def test_a_base_of_another_family_is_named(tmp_path: Path) -> None:
         load(str(DEMO / "wav2vec2"))
     with pytest.raises(InputError, match=str(tmp_path)):
         recogniser(scratch=None, base=str(tmp_path))
+    ours = recogniser()
+    ours.save(tmp_path, ours.module)
+    with pytest.raises(InputError, match=r"is a model of the family lstm, not wav2vec2; .*: name the family lstm, or"):
+        build(ModelConfig(base=str(tmp_path)), TEXTS, seed=0)
 
 
 @pytest.mark.parametrize("family", ["lstm", "whisper"])
