@@ -88,7 +88,9 @@ def _gather(traced: Path, out: Path) -> None:
     if len(list(traced.parent.iterdir())) == 1:
         traced.replace(out)
     else:
-        onnx.save(onnx.load(traced), out, save_as_external_data=True, location=f"{out.name}.data")
+        weights = out.with_name(f"{out.name}.data")
+        onnx.save(onnx.load(traced), out, save_as_external_data=True, location=weights.name)
+        weights.chmod(out.stat().st_mode)  # onnx lets nobody else read it
 
 
 def _quantise(path: Path, out: Path, *, with_convolution: bool) -> bool:

@@ -150,6 +150,7 @@ def test_weights_that_torch_writes_as_many_files_become_one(
     expected = of_onnx if name == "onnx" else {"model.xml", "model.bin"}
     assert added == expected and formats._foreign(out, is_folder=True) == ""
     if added == {"model.onnx.data"}:
+        assert (out / "model.onnx.data").stat().st_mode == (out / GRAPH).stat().st_mode
         found, wanted = (logits_of(ONNX.open(folder / GRAPH, 1), waveforms()) for folder in (out, small))
         assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
         (spec,) = parse_models(f"onnx={out}")
