@@ -12,7 +12,7 @@ Masks over features are in `preprocessing.augment.spec_augment`, noise removal i
 """
 
 from preprocessing.augment.base import Augmentation
-from preprocessing.augment.chain import AUGMENTATIONS, Chain, from_config, from_yaml, seeded_generator
+from preprocessing.augment.chain import AUGMENTATIONS, Chain, from_config, seeded_generator
 from preprocessing.augment.channel import Clipping, Gain, Telephone
 from preprocessing.augment.duration import Pitch, Speed, Tempo, TimeShift, scaled_length
 from preprocessing.augment.noise import Noise
@@ -32,7 +32,6 @@ __all__ = [
     "Tempo",
     "TimeShift",
     "from_config",
-    "from_yaml",
     "scaled_length",
     "seeded_generator",
 ]

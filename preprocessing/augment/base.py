@@ -9,8 +9,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeGuard
+from typing import ClassVar, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -51,10 +50,6 @@ class Augmentation(nn.Module, ABC):
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
         """The changed samples, of one sample or more, in a new array."""
 
-    def config(self) -> dict[str, Any]:
-        """The entry of a configuration that makes this augmentation again; paths are as they were given."""
-        return {"name": self.name} | {key: _plain(getattr(self, key)) for key in parameters(type(self))}
-
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={getattr(self, key)!r}" for key in parameters(type(self)))
 
@@ -93,7 +88,7 @@ class FixedFilter:
 
 def parameters(augmentation: type[Augmentation]) -> list[str]:
     """The keys of an augmentation's entry in a configuration, without its name."""
-    return [key for key in inspect.signature(augmentation).parameters if key != "root"]
+    return list(inspect.signature(augmentation).parameters)
 
 
 def required_parameters(augmentation: type[Augmentation]) -> list[str]:
@@ -165,10 +160,3 @@ def nearest(word: object, known: Sequence[str]) -> str:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _plain(value: object) -> object:
-    """The value in types that YAML writes without tags."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value

@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from preprocessing.errors import UsageError
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     kind.name: kind for kind in (TimeShift, Speed, Tempo, Pitch, Reverb, Noise, Gain, Clipping, Telephone)
 }
-_WITH_FILES = (Noise, Reverb)
 
 
 class Chain(nn.Module):
@@ -54,15 +52,10 @@ class Chain(nn.Module):
         members = cast(list[Augmentation], self.augmentations)
         return Chain([augmentation for augmentation in members if not augmentation.changes_duration])
 
-    def config(self) -> list[dict[str, Any]]:
-        """The configuration from which `from_config` makes this chain again: lists, strings and numbers."""
-        return [augmentation.config() for augmentation in cast(list[Augmentation], self.augmentations)]
 
-
-def from_config(entries: object, *, root: Path | None = None) -> Chain:
+def from_config(entries: object) -> Chain:
     """The chain of a configuration: a list of mappings, each with `name` and that augmentation's parameters.
 
-    root: the folder that relative paths start from; None is the current one.
     Raises UsageError on an unknown name or key, with the nearest known one, and on a value out of range.
 
     >>> chain = from_config([{"name": "speed", "factors": [0.9, 1.0, 1.1]}, {"name": "gain", "gain_db": [-6, 6]}])
@@ -71,22 +64,7 @@ def from_config(entries: object, *, root: Path | None = None) -> Chain:
     """
     if not isinstance(entries, (list, tuple)):
         raise UsageError(f"augmentation: found {type(entries).__name__}; expected a list of entries: begin each with -")
-    return Chain([_augmentation(entry, root) for entry in entries])
-
-
-def from_yaml(path: Path) -> Chain:
-    """The chain of a YAML file; paths in it are relative to its folder. Raises UsageError as `from_config` does."""
-    import yaml
-
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UsageError(f"{path}: {reason}; expected a YAML list of augmentations: correct it") from None
-    try:
-        return from_config(entries, root=path.parent)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+    return Chain([_augmentation(entry) for entry in entries])
 
 
 def seeded_generator(*parts: int | str) -> torch.Generator:
@@ -101,7 +79,7 @@ def seeded_generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-def _augmentation(entry: object, root: Path | None) -> Augmentation:
+def _augmentation(entry: object) -> Augmentation:
     if not isinstance(entry, dict) or "name" not in entry:
         raise UsageError(f"augmentation: entry {entry!r} has no name; expected one: {nearest('', list(AUGMENTATIONS))}")
     name = entry["name"]
@@ -115,4 +93,4 @@ def _augmentation(entry: object, root: Path | None) -> Augmentation:
     for key in required_parameters(kind):
         if key not in given:
             raise UsageError(f"augmentation {name}: no {key}; expected it in the entry: add it")
-    return kind(**given, root=root) if kind in _WITH_FILES else kind(**given)
+    return kind(**given)

@@ -26,6 +26,7 @@ from preprocessing.augment.base import (
     nearest,
     rms,
 )
+from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, files_below
 from preprocessing.errors import UsageError
 
 COLOURS = ("white", "pink")
@@ -33,7 +34,6 @@ PINK_FROM_HZ = 20.0  # pink noise is flat below: 1/f would put all of its power 
 LONG_SECONDS = 120.0  # of a longer file only the drawn excerpt is decoded
 PAUSE_DB = 30.0  # an excerpt that much below its clip's mean level is a pause of the noise
 _PINK_BLOCK = 4096  # samples: generated lengths are multiples, so that no transform has a large prime length
-AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".webm")  # of a folder's files
 
 Files: TypeAlias = str | Path | Sequence[str | Path]
 Clip = TypeVar("Clip")
@@ -70,8 +70,6 @@ class Noise(Augmentation):
         colour: str | None = None,
         cache_megabytes: float = 256.0,
         probability: float = 1.0,
-        *,
-        root: Path | None = None,
     ) -> None:
         super().__init__(probability)
         self.snr_db = checked_range(self.name, "snr_db", snr_db, -40.0, 100.0, "dB")
@@ -84,7 +82,7 @@ class Noise(Augmentation):
         if colour is not None and colour not in COLOURS:
             raise UsageError(f"augmentation noise: colour is {colour!r}; {nearest(colour, COLOURS)}")
         self.files, self.colour = files, colour
-        self._paths = [] if files is None else find_audio(self.name, files, root)
+        self._paths = [] if files is None else find_audio(self.name, files)
         self._clips = RecentClips(_read_noise, attrgetter("samples.nbytes"), int(self.cache_megabytes * 1e6))
         self._seconds: dict[Path, float] = {}
         self._long: dict[Path, LongNoise] = {}
@@ -187,22 +185,22 @@ def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> 
     return np.fft.irfft(spectrum, n_drawn)[:n_samples].astype(np.float32, copy=False)
 
 
-def find_audio(name: str, files: Files, root: Path | None) -> list[Path]:
+def find_audio(name: str, files: Files) -> list[Path]:
     """The audio files that `files` names, in an order that depends on their names alone.
 
     name: the augmentation, for messages. files: files, and folders, which are searched recursively, hidden files left
-    out; relative ones start at `root`, or at the current folder. Raises UsageError where one does not exist or none is
-    audio.
+    out. Raises UsageError where one does not exist or none is audio.
     """
     listed = [files] if isinstance(files, (str, Path)) else files
     if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(one, (str, Path)) for one in listed):
         raise UsageError(f"augmentation {name}: files is {files!r}; expected a path or a list of paths: name one")
     found: list[Path] = []
-    for path in ((root or Path()) / Path(one) for one in listed):
+    for path in map(Path, listed):
         if path.is_dir():
-            named = (child for child in path.rglob("*") if child.suffix.lower() in AUDIO_SUFFIXES)
-            inside = (child for child in named if not child.name.startswith(".") and child.is_file())
-            found.extend(sorted(inside, key=lambda child: child.relative_to(path).as_posix()))
+            below = (Path(child).relative_to(path) for child in files_below(str(path)))
+            named = (child for child in below if child.suffix.lower() in AUDIO_SUFFIXES)
+            shown = (child for child in named if not any(part.startswith(".") for part in child.parts))
+            found.extend(path / child for child in sorted(shown, key=Path.as_posix))
         elif path.is_file():
             found.append(path)
         else:

@@ -32,23 +32,18 @@ class Reverb(Augmentation):
 
     name = "reverb"
 
-    def __init__(
-        self, files: Files, cache_megabytes: float = 64.0, probability: float = 1.0, *, root: Path | None = None
-    ) -> None:
+    def __init__(self, files: Files, cache_megabytes: float = 64.0, probability: float = 1.0) -> None:
         super().__init__(probability)
         self.cache_megabytes = checked_number(self.name, "cache_megabytes", cache_megabytes, 0.0, 1e6, "MB")
         self.files = files
-        self._paths = find_audio(self.name, files, root)
+        self._paths = find_audio(self.name, files)
         self._rooms: RecentClips[FixedFilter] = RecentClips(
             _read_room, attrgetter("n_bytes"), int(self.cache_megabytes * 1e6)
         )
 
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
-        reverberant = self._rooms[self._paths[draw_index(generator, len(self._paths))]](samples)
-        level = rms(reverberant)
-        if level == 0.0:
-            return samples.copy()
-        return reverberant * np.float32(rms(samples) / level)
+        room = self._rooms[self._paths[draw_index(generator, len(self._paths))]]
+        return _reverberant(samples, room)
 
 
 class GeneratedRoom(Augmentation):
@@ -58,13 +53,10 @@ class GeneratedRoom(Augmentation):
 
     def __init__(self) -> None:
         super().__init__()
-        response = generated_response()
-        self._filter = FixedFilter(response, delay=0)
+        self._room = FixedFilter(generated_response(), delay=0)
 
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
-        reverberant = self._filter(samples)
-        level = rms(reverberant)
-        return samples.copy() if level == 0.0 else reverberant * np.float32(rms(samples) / level)
+        return _reverberant(samples, self._room)
 
 
 def read_response(path: Path) -> Samples:
@@ -97,6 +89,13 @@ def generated_response() -> Samples:
     tail[0] = 1.0
     response: Samples = tail.astype(np.float32)
     return response
+
+
+def _reverberant(samples: Samples, room: FixedFilter) -> Samples:
+    """The samples as they sound in a room, at their own energy."""
+    reverberant = room(samples)
+    level = rms(reverberant)
+    return reverberant * np.float32(rms(samples) / level) if level else samples.copy()
 
 
 def _read_room(path: Path) -> FixedFilter:
