@@ -3,15 +3,15 @@
 Thin: options in, one call of `transcode`, one line out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from preprocessing.audio.contract import SAMPLE_RATE
 from preprocessing.cli.options import check_counts, parse_command, run_command
-from preprocessing.errors import UsageError
+from preprocessing.errors import UsageError, counted
 
 DESCRIPTION = "Convert an audio file to 16-bit PCM at 16 kHz, mono; the suffix of OUTPUT decides between WAV and FLAC."
 LONG_SECONDS = 60.0  # shorter files show no progress
@@ -55,34 +55,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         positional=True,
     )
     config.check()
+    from rich.console import Console
+
     from preprocessing import audio
     from preprocessing.audio.pcm16 import TriangularDither
+    from preprocessing.cli.progress import Steps
 
     info = audio.probe(config.file)
     dither = TriangularDither(config.seed) if config.dither == "tpdf" else None
-    with _progress(info.duration) as on_progress:
+    steps = Steps(Console(stderr=True), 1, "seconds")
+    is_long = info.duration >= LONG_SECONDS
+    with steps.step("converting", round(info.duration)) if is_long else nullcontext() as on_progress:
         n_samples = audio.transcode(
             config.file, config.output, dither=dither, on_progress=on_progress, channel=config.channel
         )
-    channels = f"{info.n_channels} channel{'s' if info.n_channels > 1 else ''}"
+    channels = counted(info.n_channels, "channel")
     channels = channels if config.channel is None else f"channel {config.channel} of {channels}"
     print(
         f"{config.output}: {n_samples / SAMPLE_RATE:.2f} s, {n_samples} samples at 16 kHz, from {info.codec} at "
         f"{info.sample_rate} Hz, {channels}, dither {config.dither}"
     )
-
-
-@contextmanager
-def _progress(seconds: float) -> Iterator[Callable[[float], None] | None]:
-    if seconds < LONG_SECONDS:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("seconds written", total=seconds)
-        yield lambda written: progress.update(task, completed=written)
 
 
 if __name__ == "__main__":

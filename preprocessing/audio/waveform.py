@@ -115,7 +115,7 @@ def transcode(
     """Write the waveform of a source to a WAV or FLAC file, by streaming. Returns the number of samples written.
 
     dither: noise added before rounding; without it the file holds what `load` returns.
-    on_progress: called with the seconds written so far. channel: as of `load`.
+    on_progress: called with the seconds written since the last call. channel: as of `load`.
     Raises AudioError like `load`; nothing is left at `path` then.
     """
     n_written = 0
@@ -125,7 +125,7 @@ def transcode(
             file.write(to_pcm16(np.ascontiguousarray(block), dither))
             n_written += len(block)
             if on_progress is not None:
-                on_progress(n_written / SAMPLE_RATE)
+                on_progress(len(block) / SAMPLE_RATE)
     return n_written
 
 
