@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
-from preprocessing.errors import UsageError
+from preprocessing.errors import UsageError, counted
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = (
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
     write(config.output_dir, config.file, waveform, kept, config.channel)
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
-    print(f"{config.output_dir}: {len(kept)} segments, {seconds:.1f} s in all")
+    print(f"{config.output_dir}: {counted(len(kept), 'segment')}, {seconds:.1f} s in all")
     if config.plot is not None and activity is not None:
         from preprocessing.segment.plot import page
 

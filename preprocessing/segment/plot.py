@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import one_line
+from preprocessing.errors import counted, one_line
 from preprocessing.plot_style import PALETTE, TEXT_SIZE, TICK_SIZE, new_figure, style_axes, write_heading
 from preprocessing.segment.pieces import Piece, SpeechActivity
 from preprocessing.segment.voice_activity import WINDOW
@@ -44,8 +44,7 @@ def page(waveform: Tensor, name: str, activity: SpeechActivity, pieces: Sequence
         style_axes(axes, spines=("bottom",))
     shown = min(seconds, n_rows * row_seconds)
     part = f"{seconds:.1f} s" if shown == seconds else f"the first {shown:.0f} s of {seconds:.1f} s"
-    count = f"{len(pieces)} segment" + ("s" if len(pieces) != 1 else "")
-    write_heading(figure, one_line(name, limit=70), f"{part}   ·   {count}", left=0.055)
+    write_heading(figure, one_line(name, limit=70), f"{part}   ·   {counted(len(pieces), 'segment')}", left=0.055)
     _write_legend(figure, height)
     return figure
 

@@ -93,7 +93,8 @@ def test_a_quiet_recording_without_speech_is_worth_a_note(tmp_path: Path, capsys
     ):
         audio.save(tmp_path / f"{name}.flac", level * noise)
         command.main([str(tmp_path / f"{name}.flac"), str(tmp_path / name)])
-        printed = capsys.readouterr().err
+        out, printed = capsys.readouterr()
+        assert out.endswith(": 1 segment, 4.0 s in all\n")
         assert printed.count("\n") == bool(expected) and expected in printed, printed
 
 
