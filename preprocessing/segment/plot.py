@@ -11,13 +11,13 @@ from torch import Tensor
 
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import counted, one_line
+from preprocessing.features.plot import draw_waveform
 from preprocessing.plot_style import PALETTE, TEXT_SIZE, TICK_SIZE, new_figure, style_axes, write_heading
 from preprocessing.segment.pieces import Piece, SpeechActivity
 from preprocessing.segment.voice_activity import WINDOW
 
 ROW_SECONDS = 60.0
 MAX_ROWS = 12  # a longer recording is drawn from its beginning
-COLUMNS = 1_500  # of a row: each shows the range of its samples
 SPEECH = "#e3eef6"  # behind the waveform
 HEADING_INCHES = 0.95  # above the rows
 
@@ -71,21 +71,10 @@ def _draw_row(
     peak: float,
 ) -> None:
     first, last = round(start * SAMPLE_RATE), min(round((start + seconds) * SAMPLE_RATE), waveform.numel())
-    samples = waveform[first:last].numpy()
-    edges = np.unique(np.linspace(0, len(samples), COLUMNS + 1).astype(int)[:-1])
-    low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-    times = start + np.append(edges, len(samples)) / SAMPLE_RATE
+    draw_waveform(axes, waveform[first:last], start)
     axes.set_xlim(start, start + seconds)
-    axes.set_ylim(-1.05, 1.05)
+    axes.set_ylim(-1.05 * peak, 1.05 * peak)
     axes.set_yticks([])
-    axes.fill_between(
-        times,
-        np.append(low, low[-1]) / peak,
-        np.append(high, high[-1]) / peak,
-        step="post",
-        color=PALETTE.main,
-        linewidth=0.2,
-    )
     for span in activity.spans:
         if span.stop > first and span.start < last:
             axes.axvspan(span.start / SAMPLE_RATE, span.stop / SAMPLE_RATE, color=SPEECH, linewidth=0, zorder=0)
