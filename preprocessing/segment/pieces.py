@@ -52,7 +52,7 @@ class SpeechActivity:
 
 
 def detect_speech(waveform: Tensor, threshold: float = 0.5) -> SpeechActivity:
-    """The speech activity of a waveform [samples] by Silero VAD; threshold as of `speech_spans`."""
+    """The speech activity of a waveform [samples] by Silero VAD; threshold as of `spans_from_probabilities`."""
     probabilities = speech_probabilities(waveform)
     spans = spans_from_probabilities(probabilities.tolist(), waveform.numel(), threshold=threshold)
     return SpeechActivity(probabilities, tuple(spans))

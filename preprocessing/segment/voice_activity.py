@@ -13,14 +13,13 @@ Source: https://github.com/snakers4/silero-vad, version 6.2.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +48,6 @@ _WEIGHT_NAMES = {  # in the package's TorchScript -> here
     "decoder.decoder.2.bias": "final_conv.bias",
 }
 
-SpeechDetector: TypeAlias = Callable[[Tensor], Tensor]  # waveform [samples] -> [ceil(samples / WINDOW)], 0 to 1
-
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -61,41 +58,22 @@ class Span:
     speech: bool = True
 
 
-def speech_spans(
-    waveform: Tensor,
-    detector: SpeechDetector | None = None,
-    *,
-    threshold: float = 0.5,
-    gain: float | None = None,
-) -> list[Span]:
+def speech_spans(waveform: Tensor, *, gain: float | None = None) -> list[Span]:
     """The stretches of speech in a waveform [samples] at 16 kHz, in order and apart from each other.
 
-    detector: speech probability of each window, by default Silero VAD's.
-    threshold: speech begins at this probability and ends RELEASE below it, once it stays there for MIN_PAUSE_SECONDS;
-    the default is Silero's.
     gain: see `speech_probabilities`.
-    Raises UsageError unless the threshold is above 0 and up to 1.
     """
-    return spans_from_probabilities(
-        speech_probabilities(waveform, detector, gain=gain).tolist(), waveform.numel(), threshold=threshold
-    )
+    return spans_from_probabilities(speech_probabilities(waveform, gain=gain).tolist(), waveform.numel())
 
 
-def speech_probabilities(
-    waveform: Tensor, detector: SpeechDetector | None = None, *, gain: float | None = None
-) -> Tensor:
-    """The speech probability of each window of a waveform [samples] at 16 kHz: [ceil(samples / WINDOW)], 0 to 1.
+def speech_probabilities(waveform: Tensor, *, gain: float | None = None) -> Tensor:
+    """Silero VAD's speech probability of each window of a waveform [samples] at 16 kHz: [ceil(samples / WINDOW)].
 
-    detector: by default Silero VAD. gain: a factor on its input, by default `detector_gain` of the waveform; of a part
-    of a recording, that of the recording, so that the noise after its last word is not raised to the level of speech.
+    gain: a factor on its input, by default `detector_gain` of the waveform; of a part of a recording, that of the
+    recording, so that the noise after its last word is not raised to the level of speech.
     """
     gain = detector_gain(waveform) if gain is None else gain
-    probabilities = (load_silero() if detector is None else detector)(waveform if gain == 1.0 else waveform * gain)
-    expected = -(-waveform.numel() // WINDOW)
-    if probabilities.shape != (expected,):
-        raise ValueError(
-            f"speech probability is {list(probabilities.shape)}; expected [{expected}], one each {WINDOW} samples"
-        )
+    probabilities: Tensor = load_silero()(waveform if gain == 1.0 else waveform * gain)
     return probabilities
 
 
@@ -125,7 +103,11 @@ def level_db(waveform: Tensor) -> float:
 
 
 def spans_from_probabilities(probabilities: Sequence[float], n_samples: int, *, threshold: float = 0.5) -> list[Span]:
-    """`speech_spans` of a recording of `n_samples` from the probabilities [windows] that a detector gave for it."""
+    """`speech_spans` of a recording of `n_samples` from the probabilities [windows] that a detector gave for it.
+
+    threshold: speech begins at this probability and ends RELEASE below it, once it stays there for MIN_PAUSE_SECONDS;
+    the default is Silero's. Raises UsageError unless it is above 0 and up to 1.
+    """
     if not 0.0 < threshold <= 1.0:
         raise UsageError(f"speech detection: threshold is {threshold:g}; expected one above 0 and up to 1: change it")
     bursts = [
@@ -142,22 +124,15 @@ def spans_from_probabilities(probabilities: Sequence[float], n_samples: int, *, 
     return spans
 
 
-def split_at_pauses(
-    waveform: Tensor,
-    max_seconds: float,
-    detector: SpeechDetector | None = None,
-    *,
-    threshold: float = 0.5,
-    speech: Sequence[Span] | None = None,
-) -> list[Span]:
+def split_at_pauses(waveform: Tensor, max_seconds: float, *, speech: Sequence[Span] | None = None) -> list[Span]:
     """A partition of a waveform [samples] at 16 kHz into pieces of at most `max_seconds`, cut where nobody speaks.
 
     A cut is in the middle of the longest pause that a piece of half to whole max_seconds can end in; else of the last
     pause before that; and where there is none, at the quietest place in that half. A piece's `speech` says whether
     there is any in it.
 
-    speech: the stretches of speech in order, if they are known; else `speech_spans` finds them with detector and
-    threshold. Raises UsageError where max_seconds is below 0.5.
+    speech: the stretches of speech in order, if they are known; else `speech_spans` finds them. Raises UsageError where
+    max_seconds is below 0.5.
     """
     if not max_seconds >= MIN_PIECE_SECONDS:
         raise UsageError(f"max_seconds is {max_seconds:g}; expected {MIN_PIECE_SECONDS:g} or more: raise it")
@@ -165,7 +140,7 @@ def split_at_pauses(
     if n_samples == 0:
         return []
     if speech is None:
-        speech = speech_spans(waveform, detector, threshold=threshold)
+        speech = speech_spans(waveform)
     bounds = _bounds(waveform, speech, longest)
     starts, stops = [span.start for span in speech], [span.stop for span in speech]
     return [

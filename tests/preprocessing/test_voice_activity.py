@@ -111,39 +111,41 @@ def test_pieces_are_a_partition_whatever_the_speech(
     judged = torch.tensor([level for count, level in runs for _ in range(count)])
     n_samples = max(0, WINDOW * len(judged) - short_of)
     waveform = torch.zeros(n_samples) if silent else torch.randn(n_samples, generator=torch.Generator().manual_seed(1))
-    found = split_at_pauses(waveform, max_seconds, lambda _: judged)
+    spans = spans_from_probabilities(judged.tolist(), n_samples)
+    found = split_at_pauses(waveform, max_seconds, speech=spans)
     edges = [edge for piece in found for edge in (piece.start, piece.stop)]
     assert edges[1:-1:2] == edges[2::2]
     assert ([edges[0], edges[-1]] if edges else [0, 0]) == [0, n_samples]
     assert all(0 < piece.stop - piece.start <= max_seconds * RATE for piece in found)
-    speech = covered(speech_spans(waveform, lambda _: judged), n_samples)
+    speech = covered(spans, n_samples)
     assert [piece.speech for piece in found] == [bool(speech[piece.start : piece.stop].any()) for piece in found]
 
 
-def judge(*runs: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Noise and its probabilities from (seconds, probability)."""
-    judged = torch.cat([torch.full((round(seconds * RATE / WINDOW),), level) for seconds, level in runs])
-    return torch.randn(len(judged) * WINDOW, generator=torch.Generator().manual_seed(0)), judged
+def judge(*runs: tuple[float, float]) -> tuple[Tensor, list[Span]]:
+    """Noise and its stretches of speech from (seconds, probability)."""
+    judged = [level for seconds, level in runs for _ in range(round(seconds * RATE / WINDOW))]
+    waveform = torch.randn(len(judged) * WINDOW, generator=torch.Generator().manual_seed(0))
+    return waveform, spans_from_probabilities(judged, len(waveform))
 
 
 def test_cuts_are_in_the_middle_of_the_longest_late_pause() -> None:
-    waveform, judged = judge((6.4, 1.0), (0.64, 0.0), (2.56, 1.0), (0.32, 0.0), (6.4, 1.0))
-    first, second = split_at_pauses(waveform, 10.0, lambda _: judged)
+    waveform, spans = judge((6.4, 1.0), (0.64, 0.0), (2.56, 1.0), (0.32, 0.0), (6.4, 1.0))
+    first, second = split_at_pauses(waveform, 10.0, speech=spans)
     assert abs(first.stop - 6.72 * RATE) <= 1
     assert second.start == first.stop
 
 
 def test_an_early_pause_is_better_than_a_cut_word_and_the_quietest_place_better_than_any() -> None:
-    waveform, judged = judge((3.2, 1.0), (0.64, 0.0), (12.8, 1.0))
-    assert abs(split_at_pauses(waveform, 10.0, lambda _: judged)[0].stop - 3.52 * RATE) <= 1
-    waveform, judged = judge((16.0, 1.0))
+    waveform, spans = judge((3.2, 1.0), (0.64, 0.0), (12.8, 1.0))
+    assert abs(split_at_pauses(waveform, 10.0, speech=spans)[0].stop - 3.52 * RATE) <= 1
+    waveform, spans = judge((16.0, 1.0))
     waveform[round(7.3 * RATE) : round(7.4 * RATE)] *= 0.01
-    assert abs(split_at_pauses(waveform, 10.0, lambda _: judged)[0].stop - 7.35 * RATE) < 0.03 * RATE
+    assert abs(split_at_pauses(waveform, 10.0, speech=spans)[0].stop - 7.35 * RATE) < 0.03 * RATE
 
 
 def test_pieces_of_a_long_silence_are_flagged() -> None:
-    waveform, judged = judge((3.2, 1.0), (64.0, 0.0), (3.2, 1.0))
-    flags = [piece.speech for piece in split_at_pauses(waveform, 10.0, lambda _: judged)]
+    waveform, spans = judge((3.2, 1.0), (64.0, 0.0), (3.2, 1.0))
+    flags = [piece.speech for piece in split_at_pauses(waveform, 10.0, speech=spans)]
     assert flags[0] and flags[-1] and not any(flags[1:-1]) and len(flags) >= 7
 
 
@@ -194,16 +196,17 @@ def test_a_waveform_is_raised_to_the_lowest_level(recording_db: float, gain_db: 
     assert LOWEST_LEVEL_DB == -40.0
 
 
-def test_a_part_of_a_recording_is_raised_as_the_recording_is() -> None:
+def test_a_part_of_a_recording_is_raised_as_the_recording_is(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Tensor] = []
 
     def detector(waveform: Tensor) -> Tensor:
         given.append(waveform)
         return torch.zeros(-(-len(waveform) // WINDOW))
 
+    monkeypatch.setattr(network, "load_silero", lambda: detector)
     waveform = torch.full((WINDOW,), 0.001)
-    speech_spans(waveform, detector, gain=2.0)
-    speech_spans(waveform, detector)
+    speech_spans(waveform, gain=2.0)
+    speech_spans(waveform)
     assert torch.equal(given[0], waveform * 2.0)
     assert given[1].numpy() == pytest.approx(0.01, rel=1e-5)
 
@@ -238,8 +241,6 @@ def test_wrong_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         split_at_pauses(torch.zeros(100), 0.1)
     with pytest.raises(UsageError, match=r"threshold is 0; expected one above 0 and up to 1"):
         spans_from_probabilities([0.5], 512, threshold=0.0)
-    with pytest.raises(ValueError, match=r"expected \[2\]"):
-        speech_spans(torch.zeros(513), lambda _: torch.zeros(1))
     monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install silero-vad"):
         silero_weights()
