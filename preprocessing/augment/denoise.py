@@ -26,7 +26,6 @@ from preprocessing.errors import UsageError
 
 MIN_POWER = 1e-10  # of a bin, full scale being 1: a frame below is digital silence and tells nothing about the noise
 SECOND_SMOOTHING_MS = 20.0  # half the base of the second step's triangle
-MIN_NOISE_SECONDS = 0.1
 BLOCK_FRAMES = 3000  # whose spectra are held at a time: an hour takes little more memory than half a minute
 
 
@@ -54,14 +53,11 @@ class SpectralGate(nn.Module):
     attenuation_db: the maximum by which a bin is attenuated.
     quiet_share: the share of frames that lies below the floor, at each frequency.
     smoothing_ms, smoothing_hz: half the base of the triangle by which the first step smooths.
-    noise: a waveform [samples] of noise alone, 0.1 s or more; the floor is then its median power at each frequency, and
-        quiet_share has no effect. With None the floor is found in each waveform itself.
 
     Raises UsageError where one is out of range.
     """
 
     window: Tensor  # [window_length]
-    noise_floor: Tensor | None  # power [bins]
 
     def __init__(
         self,
@@ -73,7 +69,6 @@ class SpectralGate(nn.Module):
         quiet_share: float = 0.2,
         smoothing_ms: float = 50.0,
         smoothing_hz: float = 250.0,
-        noise: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.window_length, self.hop_length = (round(ms * SAMPLE_RATE / 1000.0) for ms in (window_ms, hop_ms))
@@ -97,7 +92,6 @@ class SpectralGate(nn.Module):
         self.first_hops, self.second_hops = (max(1, round(ms / hop_ms)) for ms in (smoothing_ms, SECOND_SMOOTHING_MS))
         self.first_bins = max(1, round(smoothing_hz * self.window_length / SAMPLE_RATE))
         self.register_buffer("window", torch.hann_window(self.window_length).sqrt(), persistent=False)
-        self.register_buffer("noise_floor", None if noise is None else self._floor_of(noise), persistent=False)
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -114,10 +108,7 @@ class SpectralGate(nn.Module):
         else:
             batch = batch.masked_fill(self._padding(batch, lengths), 0.0)
         held = list(self._blocks(batch, lengths)) if len(self._starts(batch)) == 1 else None
-        floor = self.noise_floor
-        if floor is None:
-            floor = self._floor(held or self._blocks(batch, lengths), self.quiet_share)
-        floor = floor * self.threshold + MIN_POWER
+        floor = self._floor(held or self._blocks(batch, lengths)) * self.threshold + MIN_POWER
         clean = torch.empty_like(batch)
         # A longer waveform is analysed again.
         for start, block in zip(self._starts(batch), held or self._blocks(batch, lengths), strict=True):
@@ -164,11 +155,12 @@ class SpectralGate(nn.Module):
                 slice(start - first + -start % self.first_hops, sampled_stop - first, self.first_hops),
             )
 
-    def _floor(self, blocks: Iterable[Block], share: float) -> Tensor:
-        """The power [batch, 1, bins] that `share` of the frames in each waveform lie below."""
+    def _floor(self, blocks: Iterable[Block]) -> Tensor:
+        """The power [batch, 1, bins] that `quiet_share` of the frames in each waveform lie below."""
         parts = [(block.smooth[:, block.sampled].clone(), block.inside[:, block.sampled, 0] > 0.0) for block in blocks]
         sampled, inside = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-        return torch.stack([_quiet_power(row[own], share) for row, own in zip(sampled, inside, strict=True)])[:, None]
+        floors = [_quiet_power(row[own], self.quiet_share) for row, own in zip(sampled, inside, strict=True)]
+        return torch.stack(floors)[:, None]
 
     def _clean(self, block: Block, floor: Tensor) -> Tensor:
         """The samples [batch, samples] that a block's own frames make, with less noise."""
@@ -193,13 +185,6 @@ class SpectralGate(nn.Module):
             laid[:, k : k + pieces.shape[1]] += pieces[:, :, k]
         margin = self.window_length - self.hop_length
         return laid.flatten(1)[:, margin : laid.shape[1] * self.hop_length - margin]
-
-    def _floor_of(self, noise: Tensor) -> Tensor:
-        if noise.ndim != 1 or noise.numel() < MIN_NOISE_SECONDS * SAMPLE_RATE:
-            raise UsageError(
-                f"denoise: noise is {list(noise.shape)}; expected [samples], {MIN_NOISE_SECONDS:g} s or more"
-            )
-        return self._floor(self._blocks(noise[None], torch.tensor([noise.numel()])), 0.5)[0]
 
 
 def _quiet_power(sampled: Tensor, share: float) -> Tensor:
