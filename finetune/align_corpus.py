@@ -225,7 +225,7 @@ def align_recording(
         try:
             audio.save(folder.piece(name), waveform[first:stop])
         except audio.AudioError as error:  # a full disk is no fault of the recording: it is not set aside
-            raise UsageError(f"{error}, or free some space; run the same command again to resume") from None
+            raise UsageError(f"{error}; run the same command again to resume") from None
         result.kept.append({"audio": f"pieces/{name}.flac"} | line)
     return result
 

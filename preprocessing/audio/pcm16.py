@@ -14,10 +14,11 @@ import soundfile
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.audio.contract import PCM_STEPS, SAMPLE_RATE, AudioError
+from preprocessing.audio.contract import PCM_STEPS, SAMPLE_RATE, AudioError, one_line
 from preprocessing.storage.atomic_write import atomic_file
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}  # by suffix
+SYSTEM_ERROR = 2  # of libsndfile: SF_ERR_SYSTEM
 
 
 def quantise(waveform: Tensor) -> Tensor:
@@ -78,11 +79,29 @@ def pcm16_file(path: Path) -> Iterator[soundfile.SoundFile]:
     if path.suffix.lower() not in FORMATS:
         raise AudioError(f"{path}: suffix {path.suffix!r}; expected .wav or .flac: choose one of them")
     try:
-        with (
-            atomic_file(path) as temporary,
-            soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format=FORMATS[path.suffix.lower()]) as file,
-        ):
-            yield file
+        with atomic_file(path) as temporary:
+            temporary.touch()  # raises OSError with its reason, where libsndfile has but "System error"
+            with pcm16_writer(temporary, FORMATS[path.suffix.lower()]) as file:
+                yield file
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        raise AudioError(f"{path}: cannot be written ({reason}); expected a writable folder: choose another") from None
+        reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else error.strerror
+        raise AudioError(
+            f"{path}: cannot be written ({one_line(reason)}); expected a writable folder with free space: choose "
+            "another, or free some space"
+        ) from None
+
+
+@contextmanager
+def pcm16_writer(path: Path, file_format: str) -> Iterator[soundfile.SoundFile]:
+    """Yield a file to write 16-bit samples at 16 kHz to, "WAV" or "FLAC".
+
+    Raises soundfile.LibsndfileError where not all of them are in it at the end. libsndfile itself does not, where a
+    full disk takes no more on closing, when the last samples of a FLAC are written: they are read again.
+    """
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format=file_format) as file:
+        yield file
+    if file.frames:
+        with soundfile.SoundFile(path) as written:
+            written.seek(file.frames - 1)
+            if len(written.read()) != 1:
+                raise soundfile.LibsndfileError(SYSTEM_ERROR)

@@ -207,10 +207,15 @@ def resampled(
         if len(kept):
             is_empty = False
             yield kept
+    if is_empty and start:
+        end = "on" if stop is None else f"to {stop:g} s"
+        raise AudioError(
+            f"{describe_source(source)}: holds no audio samples from {start:g} s {end}; expected at least one: correct "
+            "start and stop"
+        )
     if is_empty:
         raise AudioError(
-            f"{describe_source(source)}: holds no audio samples{' there' if start else ''}; expected at least one: "
-            "record or export it again"
+            f"{describe_source(source)}: holds no audio samples; expected at least one: record or export it again"
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE, PartLoader, StoredAudio
+from preprocessing.audio.pcm16 import pcm16_writer
 from preprocessing.corpus import Reject, Segment, Utterance, load_part, load_waveform
 from preprocessing.corpus.levels import AudioLevels, measure_levels
 from preprocessing.corpus.readers.times import with_checked_segments
@@ -172,7 +173,7 @@ def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> Shard
     rejects: list[ShardReject] = []
     wrong_durations: list[str] = []
     position = 0  # samples into the shard
-    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file, PartLoader() as parts:
+    with pcm16_writer(path, "FLAC") as file, PartLoader() as parts:
         for index, utterance in enumerate(shard.utterances):
             state = _state(utterance.audio)  # before it is read: a change meanwhile is noticed next time
             try:

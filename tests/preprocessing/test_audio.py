@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,9 @@ def test_start_and_stop_are_the_slice(tmp_path: Path) -> None:
     assert torch.equal(audio.load(path, start=0.5702), audio.load(path)[9123:])  # at sample 9123.2
     assert torch.equal(audio.load(path, start=0.5703), audio.load(path)[9125:])  # at sample 9124.8
     assert torch.equal(audio.load(path, stop=0.5703), audio.load(path)[:9125])
+    for stop, part in ((None, "from 9 s on"), (12.5, "from 9 s to 12.5 s")):
+        with pytest.raises(AudioError, match=rf"holds no audio samples {part}; expected .* correct start and stop"):
+            audio.load(path, start=9.0, stop=stop)
 
 
 @pytest.mark.parametrize("container", ["FLAC", "WAV"])
@@ -199,6 +203,23 @@ def test_save_and_load_round_trip(tmp_path: Path) -> None:
     loud = torch.tensor([1.0, -1.0, 1.5, -1.5, 0.4 / 32768, 0.6 / 32768])
     audio.save(tmp_path / "a.wav", loud)  # beyond full scale it is cut, and does not wrap around
     assert torch.equal(audio.load(tmp_path / "a.wav"), audio.quantise(loud))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize("n_missing", [1, 3000, 30_000])
+def test_what_a_full_disk_takes_no_more_of_is_not_saved(tmp_path: Path, suffix: str, n_missing: int) -> None:
+    """Of a FLAC, libsndfile writes the last samples on closing, and says nothing where that fails."""
+    path, waveform = tmp_path / f"a{suffix}", 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    audio.save(path, waveform)
+    complete = path.read_bytes()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(complete) - n_missing, unlimited[1]))
+    try:
+        with pytest.raises(AudioError, match=r"a\..*: cannot be written .*free space: choose another, or free some"):
+            audio.save(path, -waveform)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert path.read_bytes() == complete and list(tmp_path.iterdir()) == [path]
 
 
 def test_bad_files_are_named_in_one_sentence(tmp_path: Path) -> None:

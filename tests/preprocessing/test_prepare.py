@@ -20,7 +20,7 @@ from preprocessing.audio import SAMPLE_RATE, sndfile
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.prepare.division import split_into_shards
-from preprocessing.prepare.shards import Cutting, write_shard
+from preprocessing.prepare.shards import Cutting, forget, write_shard
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 from tests.preprocessing.preparing import SHARD_SECONDS, bytes_of, prepare
@@ -214,14 +214,19 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_shard(tmp_path: Path) -> None
     """A limit on the size of files stands for the disk: the kernel refuses the write in the same way."""
     row = absolute(DEMO / "corpus" / "train.jsonl", 1)[0]
     utterance = Utterance("u", row["audio"], "its text", audio.probe(row["audio"]).duration)
+    shard, cutting = split_into_shards([utterance], 1.0)[0], Cutting("none", 30.0)
+    write_shard(shard, tmp_path, cutting)
+    n_bytes = (tmp_path / f"{shard.name}.flac").stat().st_size
+    forget(shard.name, tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(InputError, match=r"[0-9a-f]{16}.flac: cannot be written .*run the same command again"):
-            write_shard(split_into_shards([utterance], 1.0)[0], tmp_path, Cutting("none", 30.0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(tmp_path.iterdir()) == []
+    for limit in (10_000, n_bytes - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(InputError, match=r"[0-9a-f]{16}.flac: cannot be written .*run the same command again"):
+                write_shard(shard, tmp_path, cutting)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
