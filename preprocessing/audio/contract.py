@@ -176,8 +176,11 @@ def damage_error(opened: OpenedSource, reason: object, at_seconds: float) -> Aud
 
 
 def one_line(reason: object) -> str:
-    """A library's message on one line, without its full stop; the name of its type where it is empty."""
-    return " ".join(str(reason).split()).rstrip(".") or type(reason).__name__
+    """A message, or that of an error of the system or a library, on one line, without its full stop; the name of its
+    type where it is empty.
+    """
+    message = getattr(reason, "strerror", None) or getattr(reason, "error_string", None) or reason
+    return " ".join(str(message).split()).rstrip(".") or type(reason).__name__
 
 
 def _opened_file(name: str, file: BinaryIO) -> OpenedSource:

@@ -64,7 +64,7 @@ def open_ffmpeg(opened: OpenedSource, *, to_the_end: bool = False) -> Iterator["
     try:
         container = av.open(opened.rewound(), options=options, **LENIENT)
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise _not_audio(opened, getattr(error, "strerror", None) or error) from None
+        raise _not_audio(opened, error) from None
     with container:
         if not container.streams.audio:
             raise _not_audio(opened, "it has no audio track")
@@ -89,21 +89,18 @@ class FfmpegDecoder:
         context = self._stream.codec_context
         if context is None:
             raise _not_audio(opened, "its codec is unknown")
-        name = container.format.name.split(",")[0]
-        self._exact = name in EXACT_LENGTH and has_length
+        self._format = container.format.name.split(",")[0]
+        self._exact = self._format in EXACT_LENGTH and has_length
         rate = context.sample_rate or 0
         if context.channels > MAX_CHANNELS:
             raise AudioError(
                 f"{opened.name}: header says {context.channels} channels; expected 1 to {MAX_CHANNELS}: export it again"
             )
-        self._is_mp3 = name == "mp3"
-        self._is_timed = name in TIMED
         self._origin = (container.start_time or 0) / AV_TIME_BASE  # seconds
         self._seconds = (container.duration or 0) / AV_TIME_BASE
-        self._is_continuous = name != "mpegts"  # and not possibly cut from several broadcasts
         begin = self._stream.start_time
         self._lead = 0.0 if begin is None else self._silence(0.0, float(begin * self._stream.time_base) - self._origin)
-        is_known = has_length and name not in ESTIMATED_LENGTH
+        is_known = has_length and self._format not in ESTIMATED_LENGTH
         n_samples = max(round(self._stated_seconds() * rate), 0) if is_known else 0
         self.info = AudioInfo(rate, context.channels or 0, n_samples, context.name)
 
@@ -118,9 +115,10 @@ class FfmpegDecoder:
         Raises AudioError where they are more than MAX_GAP_SECONDS.
         """
         gap = begin - end
-        if not self._is_timed or gap <= MIN_GAP_SECONDS:
+        if self._format not in TIMED or gap <= MIN_GAP_SECONDS:
             return 0.0
-        if gap > DISCONTINUITY_SECONDS and not (self._is_continuous and begin <= self._seconds):
+        may_begin_anew = self._format == "mpegts" or begin > self._seconds  # a cut of several broadcasts, perhaps
+        if gap > DISCONTINUITY_SECONDS and may_begin_anew:
             return 0.0
         if gap > MAX_GAP_SECONDS:
             raise damage_error(self._opened, f"by its timestamps, no sound for {gap:.0f} s", max(end, 0.0))
@@ -143,8 +141,7 @@ class FfmpegDecoder:
                 if last is not None and position >= last:
                     return
         except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise damage_error(self._opened, reason, position / self.info.sample_rate) from None
+            raise damage_error(self._opened, error, position / self.info.sample_rate) from None
         self._check_length(position, last)
 
     def count_samples(self) -> int:
@@ -153,7 +150,7 @@ class FfmpegDecoder:
         end, silence = None, self._lead
         try:
             for packet in self._container.demux(stream):
-                if packet.size and not (self._is_mp3 and memoryview(packet)[0] != 0xFF):  # a tag or padding
+                if packet.size and not (self._format == "mp3" and memoryview(packet)[0] != 0xFF):  # a tag or padding
                     n_packets += 1
                     ticks += packet.duration or 0
                     is_complete &= bool(packet.duration)
@@ -166,13 +163,11 @@ class FfmpegDecoder:
                 return max(round(seconds * self.info.sample_rate) - int(stream.codec_context.delay), 0)
             self._container.seek(0)
         except (av.FFmpegError, ValueError, OSError) as error:
-            reason = getattr(error, "strerror", None) or error
-            at_seconds = float(ticks * stream.time_base)
-            raise damage_error(self._opened, reason, at_seconds) from None
+            raise damage_error(self._opened, error, float(ticks * stream.time_base)) from None
         return sum(len(block) for block in self.blocks(0, None, 0))
 
     def _check_length(self, position: int, last: int | None) -> None:
-        if not self._exact and (self._container.format.name[:8] != "matroska" or len(self._container.streams) > 1):
+        if not self._exact and (self._format != "matroska" or len(self._container.streams) > 1):
             return  # the length is estimated from the bit rate, or another stream's
         tail = TAIL_SECONDS if self._exact else COARSE_TAIL_SECONDS
         expected = self.info.n_samples if last is None else min(last, self.info.n_samples)
@@ -203,7 +198,7 @@ class FfmpegDecoder:
         """The codec's frames. In an MP3, the bytes between frames are passed over: tags, zeros at the end, and up to
         TAIL_SECONDS of others, such as the rest of a frame where the recording was cut.
         """
-        if not self._is_mp3:
+        if self._format != "mp3":
             yield from self._container.decode(self._stream)
             return
         lost = lost_if_sound_follows = 0.0
@@ -236,9 +231,8 @@ class FfmpegDecoder:
     @property
     def can_seek(self) -> bool:
         """See `Decoder.can_seek`: whether timestamps allow to find a sample again, to the sample, after a seek."""
-        name = self._container.format.name.split(",")[0]
         coarse = self._stream.time_base * self.info.sample_rate > 1
-        return name in INDEXED and (not coarse or self.info.codec in PACKET_SAMPLES)
+        return self._format in INDEXED and (not coarse or self.info.codec in PACKET_SAMPLES)
 
     def _seek(self, first: int) -> bool:
         """Seek to before sample `first` where timestamps allow to find it again; whether it did."""

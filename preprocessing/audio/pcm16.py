@@ -84,9 +84,8 @@ def pcm16_file(path: Path) -> Iterator[soundfile.SoundFile]:
             with pcm16_writer(temporary, FORMATS[path.suffix.lower()]) as file:
                 yield file
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else error.strerror
         raise AudioError(
-            f"{path}: cannot be written ({one_line(reason)}); expected a writable folder with free space: choose "
+            f"{path}: cannot be written ({one_line(error)}); expected a writable folder with free space: choose "
             "another, or free some space"
         ) from None
 

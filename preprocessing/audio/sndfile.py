@@ -119,9 +119,7 @@ class SndfileDecoder:
                 if len(block) < wanted:
                     break
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise damage_error(
-                self._opened, getattr(error, "error_string", error), position / file.samplerate
-            ) from None
+            raise damage_error(self._opened, error, position / file.samplerate) from None
         expected = total if last is None else min(last, total)
         if expected - position > TAIL_SECONDS * file.samplerate:
             raise truncation_error(self._opened, position / file.samplerate, total / file.samplerate)

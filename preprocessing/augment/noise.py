@@ -2,8 +2,8 @@
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -132,8 +132,7 @@ class LongNoise:
     def measured(cls, path: Path) -> "LongNoise":
         """Read once, block by block. Raises AudioError where it is silent from end to end."""
         energy, peak, loudest, n_samples, kept = 0.0, 0.0, 0, 0, None
-        with ExitStack() as opened:
-            file = None if audio.can_seek(path) else opened.enter_context(_temporary_file(path))
+        with nullcontext() if audio.can_seek(path) else _samples_file(path) as file:
             for block in audio.stream(path):
                 samples = block.numpy()
                 energy += float(np.square(samples, dtype=np.float64).sum())
@@ -142,10 +141,11 @@ class LongNoise:
                     peak, loudest = float(abs(samples[place])), n_samples + place
                 n_samples += samples.size
                 if file is not None:
-                    _keep(path, samples, file)
+                    file.write((samples * PCM_STEPS).astype(np.int16).tobytes())
             if peak == 0.0:
                 raise _silent(path)
             if file is not None:
+                file.flush()
                 kept = np.memmap(file, np.int16, "r")
         rate = audio.probe(path).sample_rate
         return cls(n_samples / SAMPLE_RATE, (energy / n_samples) ** 0.5, loudest / SAMPLE_RATE, rate, kept)
@@ -264,28 +264,17 @@ def _read_noise(path: Path) -> NoiseClip:
     return NoiseClip(samples, rms(samples), int(np.abs(samples).argmax()))
 
 
-def _temporary_file(path: Path) -> BinaryIO:
-    """A new file for a recording's samples. Raises AudioError where no folder for temporary files can be used."""
+@contextmanager
+def _samples_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file for a recording's samples. Raises AudioError where it cannot be made or has no room."""
     try:
-        return tempfile.TemporaryFile()
+        with tempfile.TemporaryFile() as file:
+            yield file
     except OSError as error:
-        raise _not_kept(path, error) from None
-
-
-def _keep(path: Path, samples: Samples, file: BinaryIO) -> None:
-    """Append samples, in steps of 16-bit PCM, to a temporary file. Raises AudioError where it has no room."""
-    try:
-        file.write((samples * PCM_STEPS).astype(np.int16).tobytes())
-        file.flush()
-    except OSError as error:
-        raise _not_kept(path, error) from None
-
-
-def _not_kept(path: Path, error: OSError) -> AudioError:
-    return AudioError(
-        f"{path}: its samples cannot be kept in a temporary file ({error.strerror}); expected room for 115 MB an hour, "
-        "as its format cannot be sought in: set TMPDIR to another folder, or convert the file to FLAC"
-    )
+        raise AudioError(
+            f"{path}: its samples cannot be kept in a temporary file ({error.strerror}); expected room for 115 MB an "
+            "hour, as its format cannot be sought in: set TMPDIR to another folder, or convert the file to FLAC"
+        ) from None
 
 
 def _silent(path: Path) -> AudioError:
