@@ -84,12 +84,6 @@ class DurationBatches:
         order = sorted(range(len(self._durations)), key=self._durations.__getitem__, reverse=True)
         return self._fill(order)
 
-    def padding_share(self, batches: Sequence[Sequence[int]]) -> float:
-        """The share of the batches' padded seconds that is padding, 0 to 1."""
-        padded = sum(len(batch) * max(self._durations[index] for index in batch) for batch in batches)
-        valid = sum(self._durations[index] for batch in batches for index in batch)
-        return 1.0 - valid / padded if padded else 0.0
-
     def _fill(self, order: Sequence[int]) -> list[list[int]]:
         batches: list[list[int]] = []
         batch: list[int] = []

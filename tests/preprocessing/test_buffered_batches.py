@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.batching import BufferedBatches, DurationBatches
+from preprocessing.batching import BufferedBatches
 from preprocessing.errors import InputError, UsageError
+from tests.preprocessing.test_batching import padding_share
 
 Item = tuple[int, float]
 DURATIONS = st.lists(st.floats(0.1, 20.0), min_size=1, max_size=60)
@@ -88,8 +89,8 @@ def test_a_larger_buffer_pads_less_and_mixes() -> None:
     durations = [1.0 + (place * 7919 % 1000) / 60 for place in range(3000)]
     shares = []
     for buffer in (10, 1000):
-        batches = [[place for place, _ in batch] for _, batch in epochs(over(durations, buffer, cap=80.0), 1)]
-        shares.append(DurationBatches(durations, max_seconds=80.0).padding_share(batches))
+        batches = [[seconds for _, seconds in batch] for _, batch in epochs(over(durations, buffer, cap=80.0), 1)]
+        shares.append(padding_share(batches))
     assert shares[1] < 0.05 < shares[0]
     first = [place for _, batch in islice(over(durations, 1000, cap=80.0).stream(), 40) for place, _ in batch]
     assert min(first) < 100 < 900 < max(first)
