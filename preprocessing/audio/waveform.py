@@ -32,7 +32,9 @@ from preprocessing.audio.contract import (
     gathered,
     open_source,
 )
+from preprocessing.audio.joined import JoinedDecoder, beginnings
 from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, quantise_, to_pcm16
+from preprocessing.audio.sndfile import open_sndfile, stated_length
 from preprocessing.cli.notes import note_once
 
 MAX_AMPLITUDE = 16.0  # times full scale, 24 dB over it: beyond are integers that were stored as floats
@@ -140,8 +142,6 @@ def open_decoder(source: AudioSource, stop: float | None = None) -> Iterator[Dec
     opened = open_source(source)
     begins = [0]
     if opened.may_be_mp3 or opened.head.startswith(MAYBE_JOINED):
-        from preprocessing.audio.joined import JoinedDecoder, beginnings
-
         begins = beginnings(opened, stop)
     if len(begins) > 1:
         yield JoinedDecoder(opened, begins, _open_one)
@@ -154,8 +154,6 @@ def open_decoder(source: AudioSource, stop: float | None = None) -> Iterator[Dec
 def _open_one(opened: OpenedSource) -> Iterator[Decoder]:
     is_streamed = False
     if opened.may_be_mp3 or opened.head.startswith(SNDFILE_MAGIC):
-        from preprocessing.audio.sndfile import open_sndfile, stated_length
-
         is_streamed, missing_bytes = stated_length(opened)
         if is_streamed and not opened.may_be_mp3:
             note_once(
@@ -169,7 +167,7 @@ def _open_one(opened: OpenedSource) -> Iterator[Decoder]:
                     _check_header(opened, decoder.info)
                     yield decoder
                     return
-    from preprocessing.audio.ffmpeg import open_ffmpeg
+    from preprocessing.audio.ffmpeg import open_ffmpeg  # imported here as PyAV takes a while, and few files need it
 
     with open_ffmpeg(opened, to_the_end=is_streamed) as other:
         _check_header(opened, other.info)

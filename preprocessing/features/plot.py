@@ -33,7 +33,7 @@ def draw_waveform(axes: Axes, waveform: Tensor, start: float = 0.0, palette: Pal
     samples = waveform.numpy()
     peak = max(float(np.abs(samples).max()), 1e-4)
     if len(samples) > 2 * ENVELOPE_COLUMNS:
-        edges = np.linspace(0, len(samples) - 1, ENVELOPE_COLUMNS + 1).astype(int)  # the last column ends at the last
+        edges = np.linspace(0, len(samples) - 1, ENVELOPE_COLUMNS + 1).astype(int)  # the last is the last sample
         low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
         axes.fill_between(start + edges / SAMPLE_RATE, low, high, step="post", color=palette.main, linewidth=0.3)
     else:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preprocessing import audio
-from preprocessing.audio import AudioError, sndfile
+from preprocessing.audio import AudioError, waveform
 from tests.known_audio import FFMPEG, SOUNDFILE, known_file
 
 
@@ -107,13 +107,13 @@ def _loaded(load: Callable[..., Tensor], path: Path, start: float, stop: float |
 def test_ascending_parts_of_an_mp3_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, opened = tmp_path / "recording.mp3", []
     path.write_bytes(known_file("mp3", 20.0))
-    open_sndfile = sndfile.open_sndfile
+    open_sndfile = waveform.open_sndfile
 
     def counted(*arguments: Any) -> Any:
         opened.append(arguments)
         return open_sndfile(*arguments)
 
-    monkeypatch.setattr(sndfile, "open_sndfile", counted)
+    monkeypatch.setattr(waveform, "open_sndfile", counted)
     with audio.PartLoader() as parts:
         for second in range(20):
             assert len(parts.load(path, start=second, stop=second + 1)) == 16_000

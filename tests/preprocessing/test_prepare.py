@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from preprocessing import audio
-from preprocessing.audio import SAMPLE_RATE, sndfile
+from preprocessing.audio import SAMPLE_RATE, waveform
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.prepare.division import split_into_shards
@@ -164,11 +164,11 @@ def test_every_utterance_says_where_in_its_recording_it_is(method: str, tmp_path
 
 
 def test_utterances_of_one_mp3_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, opened, open_sndfile = tmp_path / "talk.mp3", [], sndfile.open_sndfile
+    path, opened, open_sndfile = tmp_path / "talk.mp3", [], waveform.open_sndfile
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 6 * 44_100), 44_100, format="MP3")
     utterances = [Utterance(str(n), str(path), "", 1.0, start=float(n), stop=n + 1.0) for n in range(6)]
     expected = torch.cat([audio.load(path, start=one.start, stop=one.stop) for one in utterances])
-    monkeypatch.setattr(sndfile, "open_sndfile", lambda *given: opened.append(given) or open_sndfile(*given))
+    monkeypatch.setattr(waveform, "open_sndfile", lambda *given: opened.append(given) or open_sndfile(*given))
     shard = split_into_shards(utterances, 60.0)[0]
     write_shard(shard, tmp_path, Cutting("none", 30.0))
     assert len(opened) == 1
