@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if config.plot is not None and activity is not None:
         from preprocessing.segment.plot import page
 
-        save_figure(page(waveform, config.file.name, activity, pieces), config.plot, flag="--plot")
+        save_figure(page(waveform, config.file.name, activity, kept), config.plot, flag="--plot")
         print(config.plot)
 
 

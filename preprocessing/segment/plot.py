@@ -25,7 +25,8 @@ HEADING_INCHES = 0.95  # above the rows
 def page(waveform: Tensor, name: str, activity: SpeechActivity, pieces: Sequence[Piece]) -> Figure:
     """The page about a waveform [samples] of the contract and its pieces, as a figure to save.
 
-    name: of the recording, for the heading. A recording of more than 12 minutes is drawn to its 12th.
+    name: of the recording, for the heading. pieces: those that are written, whose edges are the cuts. A recording of
+    more than 12 minutes is drawn to its 12th.
     """
     seconds = waveform.numel() / SAMPLE_RATE
     row_seconds = min(ROW_SECONDS, seconds)
@@ -78,9 +79,9 @@ def _draw_row(
     for span in activity.spans:
         if span.stop > first and span.start < last:
             axes.axvspan(span.start / SAMPLE_RATE, span.stop / SAMPLE_RATE, color=SPEECH, linewidth=0, zorder=0)
-    for piece in pieces[1:]:
-        if first <= piece.kept[0] < last:
-            axes.axvline(piece.kept[0] / SAMPLE_RATE, color=PALETTE.ink, linewidth=1.4)
+    for cut in sorted({edge for piece in pieces for edge in piece.kept} - {0, waveform.numel()}):
+        if first <= cut < last:
+            axes.axvline(cut / SAMPLE_RATE, color=PALETTE.ink, linewidth=1.4)
     beside = axes.twinx()
     windows = slice(first // WINDOW, -(-last // WINDOW))
     probability = activity.probabilities[windows].numpy()

@@ -101,11 +101,14 @@ def test_a_quiet_recording_without_speech_is_worth_a_note(tmp_path: Path, capsys
 def test_a_page_shows_cuts_at_their_seconds() -> None:
     waveform = torch.randn(70 * RATE) * 0.1
     activity = SpeechActivity(torch.zeros(-(-len(waveform) // WINDOW)), (Span(RATE, 3 * RATE),))
-    figure = picture.page(waveform, "a $file$", activity, cut(waveform, "fixed", 20.0, 0.0, None))
-    rows = [axes for axes in figure.axes if axes.get_xlabel() or len(axes.patches) or len(axes.collections)]
-    assert [axes.get_xlim() for axes in rows] == [(0.0, 60.0), (60.0, 120.0)]
-    lines = [line.get_xdata() for axes in rows for line in axes.lines]
-    assert [float(begin) for begin, end in lines if begin == end] == [20.0, 40.0, 60.0]  # type: ignore[misc]
+    pieces = cut(waveform, "fixed", 20.0, 0.0, None)
+    for written, count, cuts in ((pieces, "4 segments", [20.0, 40.0, 60.0]), (pieces[1:2], "1 segment", [20.0, 40.0])):
+        figure = picture.page(waveform, "a $file$", activity, written)
+        rows = [axes for axes in figure.axes if axes.get_xlabel() or len(axes.patches) or len(axes.collections)]
+        assert [axes.get_xlim() for axes in rows] == [(0.0, 60.0), (60.0, 120.0)]
+        lines = [line.get_xdata() for axes in rows for line in axes.lines]
+        assert [float(begin) for begin, end in lines if begin == end] == cuts  # type: ignore[misc]
+        assert any(text.get_text().endswith(count) for text in figure.texts)
 
 
 def test_half_a_folder_is_none(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
