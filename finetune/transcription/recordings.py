@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from preprocessing.errors import InputError, UsageError
+from preprocessing.storage.file_identity import file_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,11 +39,13 @@ class Recording:
 
     @property
     def identity(self) -> str | None:
-        """Path, size and time of change; None of standard input, which cannot be known again."""
-        if not isinstance(self.source, Path):
+        """Path, size and time of change as they are now; None of standard input, which cannot be known again, and of a
+        file that is gone.
+        """
+        if not isinstance(self.source, Path) or (state := file_state(self.source)) is None:
             return None
-        status = self.source.stat()
-        return f"{self.source.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        n_bytes, changed = state
+        return f"{self.source.resolve()}|{n_bytes}|{changed}"
 
 
 def find_recordings(inputs: Sequence[str]) -> list[Recording]:

@@ -80,6 +80,7 @@ class ResultsFolder:
         self._folder, self._formats, self._made_with, self._overwrite = folder, tuple(formats), made_with, overwrite
         self._subtitles, self._selection = subtitles, selection
         self._kept: dict[str, list[KeptPieces]] = {}  # by name: of each channel where they are apart
+        self._origins: dict[str, str | None] = {}  # by name: before the file is read, which may change meanwhile
         self._log = folder / LOG
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -95,8 +96,11 @@ class ResultsFolder:
         check_names(recordings)
         remaining, foreign = [], []
         for recording in recordings:
+            identity = recording.identity
+            origin = None if identity is None else f"{identity}|{self._made_with}"
+            self._origins[recording.name] = origin
             logged = self._logged.get(recording.name)
-            same = logged is not None and logged.made_of == self._origin(recording) is not None
+            same = logged is not None and logged.made_of == origin is not None
             own = logged.formats if logged is not None and same else frozenset()
             there = {name: path for name, path in self._paths(recording).items() if path.exists()}
             others = [path for name, path in there.items() if name not in own]
@@ -130,7 +134,7 @@ class ResultsFolder:
 
     def kept_pieces(self, recording: Recording, longest_seconds: float) -> KeptPieces | None:
         """See `Results.kept_pieces`. Raises UsageError where the file cannot be read."""
-        origin = self._origin(recording)
+        origin = self._origins[recording.name]
         if origin is None:
             return None
         path = self._folder / recording.name
@@ -146,12 +150,8 @@ class ResultsFolder:
         """The file of each format."""
         return {name: self._folder / f"{recording.name}{SUFFIXES[name]}" for name in self._formats}
 
-    def _origin(self, recording: Recording) -> str | None:
-        identity = recording.identity
-        return None if identity is None else f"{identity}|{self._made_with}"
-
     def _append(self, recording: Recording, *, done: bool) -> None:
-        made_of = self._origin(recording)
+        made_of = self._origins[recording.name]
         line = {"name": recording.name, "made_of": made_of, "formats": list(self._formats), "done": done}
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from finetune.alignment.confidence import Calibration
 from finetune.decoding.beam import BeamSettings
@@ -18,7 +20,7 @@ from finetune.language_model.ngram import write_arpa
 from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
-from tests.finetune.transcription.transcribing import WAV2VEC2, run
+from tests.finetune.transcription.transcribing import ECHO, WAV2VEC2, Echo, run
 
 AUDIO = DEMO / "corpus" / "audio" / "test-0000.opus"
 DONE = "1 of 1 recordings are done"
@@ -103,3 +105,28 @@ def test_what_decides_nothing_does_not(place: Path, capsys: Any) -> None:
     run(*words)
     assert DONE in capsys.readouterr().err
     Calibration("gibbs mean", 1.0, 0.0).save(place / "run")
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_recording_that_changes_while_it_is_transcribed_is_not_done(
+    goes_on: bool, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is still being recorded, or that is moved away."""
+    recording, folder = tmp_path / "call.wav", tmp_path / "texts"
+    soundfile.write(recording, np.zeros(16_000), 16_000)
+
+    def change(self: Echo, features: list[int]) -> list[int]:
+        if goes_on:
+            soundfile.write(recording, np.zeros(20_000), 16_000)
+        else:
+            recording.unlink()
+        return features
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Echo, "forward", change)
+        run(ECHO, recording, "-o", folder)
+    assert (folder / "call.txt").read_text() == "samples 16000\n"
+    if goes_on:
+        run(ECHO, recording, "-o", folder, "--overwrite", "true")
+        assert (folder / "call.txt").read_text() == "samples 20000\n"
+        assert DONE not in capsys.readouterr().err
