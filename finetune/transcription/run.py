@@ -203,30 +203,31 @@ def _load(batch: Sequence[Timed], clean: Cleaning) -> "list[Tensor | Failed]":
 def _transcribe_batch(
     system: System, loaded: "Sequence[Tensor | Failed]", *, words: bool, advance: Callable[[float], None]
 ) -> list[Outcome]:
-    """The outcomes of a batch; where it fails, of each of its recordings by itself."""
+    """The outcomes of a batch, those that could not be loaded included."""
     waveforms = [waveform for waveform in loaded if not isinstance(waveform, Failed)]
-    transcribed = iter(_transcribe_all_or_each(system, waveforms, words=words, advance=advance))
-    return [waveform if isinstance(waveform, Failed) else next(transcribed) for waveform in loaded]
+    outcomes = iter(_outcomes(system, waveforms, words=words, advance=advance))
+    return [waveform if isinstance(waveform, Failed) else next(outcomes) for waveform in loaded]
 
 
-def _transcribe_all_or_each(
+def _outcomes(
     system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
 ) -> list[Outcome]:
-    """The outcome of each waveform: all at once, or one after the other where that fails."""
+    """The outcome of each waveform: of all at once, or of one after the other where that fails."""
     if not waveforms:
         return []
-    transcripts = _transcribe_all(system, waveforms, words=words, advance=advance)
-    if not isinstance(transcripts, Failed):
+    try:
+        transcripts = system.transcribe(waveforms, words=words, advance=advance)
+    except Exception as error:  # a system of the user's own may raise anything
+        failed = _failed(error)
+    else:
         return [
             Done(transcript, len(waveform) / SAMPLE_RATE, waveform)
             for transcript, waveform in zip(transcripts, waveforms, strict=True)
         ]
     if len(waveforms) == 1:
-        return [transcripts]
+        return [failed]
     return [
-        outcome
-        for waveform in waveforms
-        for outcome in _transcribe_all_or_each(system, [waveform], words=words, advance=advance)
+        outcome for waveform in waveforms for outcome in _outcomes(system, [waveform], words=words, advance=advance)
     ]
 
 
@@ -249,12 +250,9 @@ def _transcribe_long(
             piece = next(found, None)
         except AudioError as error:
             return _unreadable(recording, error)
-        except UserError as error:
-            reason = str(error)
-            break
         except Exception as error:  # a system of the user's own may raise anything
-            reason = described(error)
-            break
+            reason = _failed(error).reason
+            return Failed(f"after {end:.0f} s: {reason}" if parts else reason)
         if piece is None:
             return Done(parts[0] if len(parts) == 1 else joined(parts), end)
         end, part = piece
@@ -262,7 +260,6 @@ def _transcribe_long(
         if kept is not None and len(parts) > len(known):
             kept.add(end, part)
         count.reach(end)
-    return Failed(f"after {end:.0f} s: {reason}" if parts else reason)
 
 
 def transcribe_pieces(
@@ -295,16 +292,8 @@ def transcribe_pieces(
         del waveform  # before the next piece is read
 
 
-def _transcribe_all(
-    system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
-) -> list[Transcript] | Failed:
-    """The transcripts of all, or why there are none."""
-    try:
-        return system.transcribe(waveforms, words=words, advance=advance)
-    except UserError as error:
-        return Failed(str(error))
-    except Exception as error:  # a system of the user's own may raise anything
-        return Failed(described(error))
+def _failed(error: Exception) -> Failed:
+    return Failed(str(error) if isinstance(error, UserError) else described(error))
 
 
 def _unreadable(recording: Recording, error: AudioError) -> Failed:
