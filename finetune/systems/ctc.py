@@ -6,25 +6,23 @@ chunks and in batches of like length, to `finetune.systems.ctc_pieces`.
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from finetune.alignment.confidence import word_confidences
-from finetune.alignment.forced import Alignment, align_greedy, align_labels
+from finetune.alignment.forced import align_greedy, align_labels
 from finetune.decoding.frame_times import FrameTimes
-from finetune.decoding.greedy import collapse
 from finetune.systems.base import LONGEST_PIECE_SECONDS, System
 from finetune.systems.ctc_decoding import CTCDecoding
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 Advance = Callable[[float], None]
 NO_FRAMES = torch.empty(0, dtype=torch.long)
+NAN_LOGITS = "the model gives NaN logits; expected finite ones: its weights are damaged or its training diverged"
 
 
 class CTCSystem(System):
@@ -49,6 +47,7 @@ class CTCSystem(System):
         frame.
 
         advance: called with the seconds of audio done since the last call, as far as the system knows before the end.
+        Raises InputError where logits are not finite.
         """
 
     def forward(self, features: Any) -> list[Tensor]:
@@ -57,22 +56,25 @@ class CTCSystem(System):
 
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis of each recording."""
-        return self._decoding.texts(outcome, self.vocabulary)
+        return [self.vocabulary.decode(labels) for labels in self._decoding.labels(outcome, self.vocabulary.blank)]
 
     def transcribe(
         self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Advance | None = None
     ) -> list[Transcript]:
-        """See `System.transcribe`. Words are those of the hypothesis, characters of scripts that are written
-        without spaces between words, aligned with the frames that it is read from;
-        their probability is the confidence of `finetune.alignment.confidence`, calibrated where the model's folder has
-        a calibration.
+        """See `System.transcribe`. Words are those of the hypothesis, or characters of scripts that are written without
+        spaces between words, aligned with the frames that it is read from; their probability is the confidence of
+        `finetune.alignment.confidence`, calibrated where the model's folder has a calibration.
 
-        Raises InputError where log-probabilities are not numbers.
+        Raises InputError where logits are not finite.
         """
         log_probs = self.log_probs(waveforms, advance)
+        frames = log_probs
+        if self._decoding.search is None:
+            frames = [one.argmax(dim=-1) if len(one) else one for one in log_probs]
+        labels = self._decoding.labels(frames, self.vocabulary.blank)
         return [
-            self._transcript(one, labels, len(waveform) / SAMPLE_RATE, words=words)
-            for one, labels, waveform in zip(log_probs, self._decoding.labels(log_probs), waveforms, strict=True)
+            self._transcript(one, its_labels, len(waveform) / SAMPLE_RATE, words=words)
+            for one, its_labels, waveform in zip(log_probs, labels, waveforms, strict=True)
         ]
 
     def log_probs(self, waveforms: Sequence[Tensor], advance: Advance | None = None) -> list[Tensor]:
@@ -80,33 +82,24 @@ class CTCSystem(System):
         frames of one that is shorter than a frame.
 
         advance: called with the seconds of audio done since the last call, as far as the system knows before the end.
+        Raises InputError where logits are not finite.
         """
         return self._frames(self.features(waveforms), log_probs=True, advance=advance)
 
-    def _transcript(self, log_probs: Tensor, labels: list[int] | None, seconds: float, *, words: bool) -> Transcript:
-        if not len(log_probs):
-            return Transcript("", language=self.language)
-        aligned: Alignment | None = None
-        if labels is None:
-            if bool(log_probs.isnan().any()):
-                raise InputError(
-                    "the model gives NaN logits; expected finite ones: its weights are damaged or its training diverged"
-                )
-            labels = collapse(log_probs.argmax(dim=-1), self.vocabulary.blank)
-            if words and self.times is not None:
-                aligned = align_greedy(log_probs, self.vocabulary, self.times, splits_unspaced=True)
-        elif words and self.times is not None and labels:
-            aligned = align_labels(log_probs, labels, self.vocabulary, self.times, splits_unspaced=True)
+    def _transcript(self, log_probs: Tensor, labels: list[int], seconds: float, *, words: bool) -> Transcript:
         text = self.vocabulary.decode(labels)
-        if self.times is None or not words:
-            return replace(Transcript.of_text(text, seconds), language=self.language)
-        spelled = aligned.words if aligned is not None and text else ()
-        confidences = word_confidences(log_probs, spelled, self._decoding.confidence_measure)
+        if self.times is None or not words or not text:
+            return Transcript.of_text(text, seconds, self.language)
+        if self._decoding.search is None:
+            aligned = align_greedy(log_probs, self.vocabulary, self.times, splits_unspaced=True).words
+        else:
+            aligned = align_labels(log_probs, labels, self.vocabulary, self.times, splits_unspaced=True).words
+        confidences = word_confidences(log_probs, aligned, self._decoding.confidence_measure)
         if self._decoding.calibration is not None:
             confidences = self._decoding.calibration(confidences).tolist()
         return Transcript.of_words(text, [
             Word(f"{' ' * word.follows_space}{word.text}", word.start, min(word.end, seconds), confidence)
-            for word, confidence in zip(spelled, confidences, strict=True)
+            for word, confidence in zip(aligned, confidences, strict=True)
         ], self.language)  # fmt: skip
 
     @property

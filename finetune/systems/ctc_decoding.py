@@ -33,21 +33,14 @@ class CTCDecoding:
     search: Search | None = None
     has_language_model: bool = False
 
-    def texts(self, frames: Sequence[Tensor], vocabulary: Vocabulary) -> list[str]:
-        """The hypothesis of each recording, from its best units [frames], or for a search from its log-probabilities
-        [frames, units].
+    def labels(self, frames: Sequence[Tensor], blank: int) -> list[list[int]]:
+        """The labels of the hypothesis of each recording, from its best units [frames], or for a search from its
+        log-probabilities [frames, units].
         """
         if self.search is None:
-            return [vocabulary.decode(collapse(path, vocabulary.blank)) for path in frames]
-        found = iter(self.search.decode_batch([log_probs for log_probs in frames if len(log_probs)]))
-        return [next(found).text if len(log_probs) else "" for log_probs in frames]
-
-    def labels(self, log_probs: Sequence[Tensor]) -> list[list[int] | None]:
-        """The labels that the search finds in each recording [frames, units]; None for those of the greedy path."""
-        if self.search is None:
-            return [None] * len(log_probs)
-        found = iter(self.search.decode_batch([one for one in log_probs if len(one)]))
-        return [list(next(found).labels) if len(one) else [] for one in log_probs]
+            return [collapse(path, blank) for path in frames]
+        hypotheses = iter(self.search.decode_batch([log_probs for log_probs in frames if len(log_probs)]))
+        return [list(next(hypotheses).labels) if len(log_probs) else [] for log_probs in frames]
 
     @cached_property
     def calibration(self) -> Calibration | None:

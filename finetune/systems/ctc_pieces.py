@@ -14,7 +14,7 @@ from torch import Tensor
 
 from finetune.decoding.frame_times import FrameTimes
 from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, LongForm
-from finetune.systems.ctc import NO_FRAMES, Advance, CTCSystem, frames_to_decode, split_batch
+from finetune.systems.ctc import NAN_LOGITS, NO_FRAMES, Advance, CTCSystem, frames_to_decode, split_batch
 from finetune.systems.ctc_decoding import CTCDecoding
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError
@@ -93,12 +93,12 @@ class Batching:
 @dataclass(frozen=True, slots=True)
 class _Pass:
     """Of one pass: frames to decode [batch, frames, ...] on the device, how many of each are its own, and whether all
-    logits are finite, on the device; None: that is not asked.
+    logits are finite, on the device.
     """
 
     frames: Tensor
     n_frames: Sequence[int]
-    finite: Tensor | None
+    finite: Tensor
 
 
 class PiecewiseCTCSystem(CTCSystem):
@@ -132,7 +132,7 @@ class PiecewiseCTCSystem(CTCSystem):
 
     @property
     def _may_overflow(self) -> bool:
-        """Whether logits are checked for activations that left the range of the model's arithmetic."""
+        """Whether logits that are not finite come of activations that left the range of the model's arithmetic."""
         return False
 
     def _planned(self, waveforms: Sequence[Tensor]) -> Iterator[tuple[int, Chunk]]:
@@ -162,9 +162,9 @@ class PiecewiseCTCSystem(CTCSystem):
             passes.append(self._pass([pieces[place].values for place in batch], log_probs=log_probs))
             if advance is not None:
                 advance(sum(pieces[place].kept_seconds for place in batch))
-        finite = [one.finite for one in passes if one.finite is not None]
-        if finite and not bool(torch.stack(finite).all()):
-            raise InputError("activations leave the range of float16; expected finite logits: set --precision bfloat16")
+        if not all(one.finite for one in passes):
+            overflow = "activations leave the range of float16; expected finite logits: set --precision bfloat16"
+            raise InputError(overflow if self._may_overflow else NAN_LOGITS)
         own: dict[int, Tensor] = {}  # by the place of the piece
         for batch, one in zip(batches, passes, strict=True):  # only here is the device waited for
             own |= dict(zip(batch, split_batch(one.frames, one.n_frames), strict=True))
@@ -173,8 +173,7 @@ class PiecewiseCTCSystem(CTCSystem):
     def _pass(self, inputs: list[Tensor], *, log_probs: bool) -> _Pass:
         """`_compute` with frames to decode in place of logits, which do not outlive it."""
         logits, n_frames = self._compute(inputs)
-        finite = logits.isfinite().all() if self._may_overflow else None
-        return _Pass(frames_to_decode(logits, log_probs=log_probs), n_frames, finite)
+        return _Pass(frames_to_decode(logits, log_probs=log_probs), n_frames, logits.isfinite().all())
 
     def _joined(self, features: Pieces, own: dict[int, Tensor]) -> list[Tensor]:
         """The frames of each recording from those of its pieces, by their place."""

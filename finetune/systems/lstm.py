@@ -9,8 +9,9 @@ from torch import Tensor
 from finetune.models.frame_geometry import lstm_times
 from finetune.models.lstm import load
 from finetune.systems.base import LoadOptions, SystemSpec
-from finetune.systems.ctc import NO_FRAMES, Advance, CTCSystem, frames_to_decode, split_batch
+from finetune.systems.ctc import NAN_LOGITS, NO_FRAMES, Advance, CTCSystem, frames_to_decode, split_batch
 from finetune.systems.ctc_decoding import ctc_decoding
+from preprocessing.errors import InputError
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
@@ -69,6 +70,8 @@ class LSTMSystem(CTCSystem):
         if features.features is None:
             return [NO_FRAMES for _ in features.n_frames]
         logits = self._model.lm_head(self._model.encode(features.features))
+        if not bool(logits.isfinite().all()):
+            raise InputError(NAN_LOGITS)
         batch = frames_to_decode(logits, log_probs=log_probs)
         own = iter(split_batch(batch, [frames for frames in features.n_frames if frames > 0]))
         return [next(own) if frames > 0 else NO_FRAMES for frames in features.n_frames]

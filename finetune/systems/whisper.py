@@ -108,7 +108,7 @@ class WhisperSystem(System):
         return [self._hypothesis(place, features, decoded) for place in range(features.size)]
 
     def _decoded(self, features: Windows) -> Iterator[Any]:
-        """Yields the DecodingResult of each window."""
+        """Yields the DecodingResult of each window. Raises InputError where probabilities are not numbers."""
         windows = torch.empty(0) if features.windows is None else features.windows
         options = whisper.DecodingOptions(
             temperature=self._decoding.temperatures[0],
@@ -118,7 +118,9 @@ class WhisperSystem(System):
             **self._shared,
         )
         for first in range(0, len(windows), self._at_once):
-            yield from whisper.decode(self._model, windows[first : first + self._at_once], options)
+            for result in whisper.decode(self._model, windows[first : first + self._at_once], options):
+                _check_number(result.avg_logprob)
+                yield result
 
     def _hypothesis(self, place: int, features: Windows, decoded: Iterator[Any]) -> str:
         if place in features.empty:
@@ -137,6 +139,8 @@ class WhisperSystem(System):
             **self._shared,
             **self._long_form,
         )
+        for segment in outcome["segments"]:
+            _check_number(segment["avg_logprob"])
         return outcome
 
     @property
@@ -172,7 +176,6 @@ class WhisperSystem(System):
                     transcripts.append(self._of_long(waveform, words=words))
             else:
                 result = next(decoded)
-                _check_number(result.avg_logprob)
                 encoded = result.audio_features
                 transcripts.append(
                     self._of_window(waveform, result.text, result.tokens, result.language, encoded, words=words)
@@ -189,7 +192,6 @@ class WhisperSystem(System):
             self._time_words(waveform, outcome)
         segments, seconds = [], len(waveform) / SAMPLE_RATE
         for one in outcome["segments"]:
-            _check_number(one["avg_logprob"])
             if one["text"].strip():
                 start, end = (min(max(float(one[side]), 0.0), seconds) for side in ("start", "end"))
                 own = _words(one, end) if "words" in one else None

@@ -1,6 +1,7 @@
 """openai-whisper on random weights: batches, languages, options, long recordings; and the other ways to it alike."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -139,6 +140,16 @@ def test_a_language_that_the_model_does_not_know_is_refused(english: Path, multi
         load("whisper", english, "de")
     with pytest.raises(InputError, match=r"the language is 'german'; expected the code of one of the 99 languages"):
         load("whisper", multilingual, "german")
+
+
+@pytest.mark.parametrize("seconds", [3, 31])
+def test_probabilities_that_are_not_numbers_are_one_sentence(seconds: int, english: Path) -> None:
+    system: Any = load("whisper", english)
+    with torch.no_grad():
+        system._model.decoder.ln.bias[0] = torch.nan
+    for attempt in (lambda: heard(system, [noise(seconds, 3)]), lambda: system.transcribe([noise(seconds, 3)])):
+        with pytest.raises(InputError, match="gives NaN log-probabilities"):
+            attempt()
 
 
 def test_sizes_are_known_by_their_dimensions(multilingual: Path) -> None:

@@ -143,10 +143,10 @@ def test_a_video_without_sound_and_nan_logits_cost_one_line(
         stream.pix_fmt = "yuv420p"
         container.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
         container.mux(stream.encode())
-    from finetune.systems import ctc_pieces
+    from finetune.systems.wav2vec2 import Wav2Vec2System
 
-    nan: Callable[..., Tensor] = lambda logits, log_probs: torch.full_like(logits, torch.nan)  # noqa: E731
-    monkeypatch.setattr(ctc_pieces, "frames_to_decode", nan)
+    nan: Callable[..., Any] = lambda self, inputs: (torch.full((1, 9, 32), torch.nan), [9])  # noqa: E731
+    monkeypatch.setattr(Wav2Vec2System, "_compute", nan)
     with pytest.raises(InputError, match="2 of 2 recordings"):
         run(WAV2VEC2, folder / "silent.mp4", folder / "b.flac")
     lines = capsys.readouterr().err
