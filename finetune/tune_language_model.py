@@ -193,7 +193,7 @@ def _try_grid(
     """Decodes the utterances greedily and at every point of the grid."""
     from finetune.decoding.greedy import collapse
     from finetune.decoding.language_model_folder import check_spelling
-    from finetune.decoding.rescoring import RescoringSearch, rescored
+    from finetune.decoding.rescoring import RescoringSearch, rescore
     from finetune.decoding.search import make_search
     from finetune.language_model.lstm import LstmModel
     from finetune.metrics.error_rates import primary_metric, utterance_errors
@@ -239,8 +239,8 @@ def _try_grid(
         return found
     point = search.with_settings(replace(settings, alpha=found.alpha, beta=found.beta))
     with steps.step("rescoring", len(utterances)) as advance:
-        lists = RescoringSearch(point, lstm, 0.0).scored(log_probs)
+        lists = RescoringSearch(point, lstm, 0.0).n_best(log_probs)
         advance(len(utterances))
-    of_weights = {w: errors_of(rescored(own, w)[0].text for own in lists) for w in config.rescore_weights}
+    of_weights = {w: errors_of(rescore(own, w)[0].text for own in lists) for w in config.rescore_weights}
     without = errors[found.alpha, found.beta]
     return replace(found, rescoring=choose_weight(str(config.rescore), of_weights, without, lengths, speakers))

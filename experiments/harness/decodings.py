@@ -383,12 +383,12 @@ def _rescoring_weight(
     search: "Search", model: "LstmModel", dev: Speech, grid: Grid
 ) -> tuple[int, dict[str, float], list[str]]:
     """`search_grid` of the weight on validation; the LSTM scores each n best once."""
-    from finetune.decoding.rescoring import RescoringSearch, rescored
+    from finetune.decoding.rescoring import RescoringSearch, rescore
 
-    found = RescoringSearch(search, model, 0.0).scored(dev.frames, threads=1)
+    found = RescoringSearch(search, model, 0.0).n_best(dev.frames, threads=1)
 
     def errors_with(point: Mapping[str, float]) -> int:
-        return sum(word_errors_of([rescored(own, point["weight"])[0].text for own in found], dev))
+        return sum(word_errors_of([rescore(own, point["weight"])[0].text for own in found], dev))
 
     return search_grid({"weight": grid.weights}, errors_with, grid.extensions)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from finetune.decoding.compiled import compiled, compiled_borrowing
-from finetune.decoding.lookup_kernel import table_size
+from finetune.decoding.lookup_kernel import Array, Scalar, table_size
 from finetune.decoding.prefix_kernel import (
     BLANK,
     ENDED,
@@ -29,8 +29,6 @@ from finetune.decoding.prefix_kernel import (
     REPEAT,
     SIBLING,
     STATE,
-    Array,
-    Scalar,
     fill_child,
     final_score,
     find_child,

@@ -4,6 +4,7 @@ must agree with it.
 `beam` has the definition of the score.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -63,14 +64,17 @@ class PythonBeamSearch:
         words = set(model.words) if model is not None and self._of_words else set()
         self._word_beginnings = _beginnings(words)
         self._hot = self.settings.hot
-        self._shortest_hot = {
-            beginning: min(len(word) for word in self._hot if word.startswith(beginning))
-            for beginning in _beginnings(self._hot)
-        }
+        self._shortest_hot: dict[str, int] = {}  # letters of the shortest hot word by its beginning
+        for word in sorted(self._hot, key=len, reverse=True):
+            self._shortest_hot |= dict.fromkeys(_beginnings([word]), len(word))
 
     def with_settings(self, settings: BeamSettings) -> "PythonBeamSearch":
-        """The search of the same language model under other settings."""
-        return PythonBeamSearch(self._vocabulary, self._model, settings)
+        """As `BeamSearch.with_settings`."""
+        if settings.hot != self._hot:
+            raise ValueError("other hot words; expected the same ones")
+        search = copy.copy(self)
+        search.settings = settings
+        return search
 
     def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
         """`decode` of each utterance, one after the other."""

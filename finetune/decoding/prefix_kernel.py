@@ -4,16 +4,13 @@
 """
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from finetune.decoding.compiled import compiled, compiled_borrowing
-from finetune.decoding.lookup_kernel import next_node, score_word
+from finetune.decoding.lookup_kernel import Array, Scalar, next_node, score_word
 from finetune.language_model.ngram import LN10
-
-Array = np.ndarray[Any, Any]
-Scalar: TypeAlias = Any  # a number, whose type numba infers: numpy's stubs do not tell its integers from Python's
 
 LOG_ZERO = -math.inf
 NONE, WORDS, CHARACTERS = 0, 1, 2  # what a language model is of

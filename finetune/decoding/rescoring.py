@@ -40,7 +40,7 @@ class RescoringSearch:
         """The same rescoring of the first search under other settings."""
         return RescoringSearch(self._first.with_settings(settings), self._model, self._weight)
 
-    def scored(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[RescoredHypothesis]]:
+    def n_best(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[RescoredHypothesis]]:
         """What is rescored of each utterance: the hypotheses of the first search's `decode_beams` and that of its
         `decode`, each text once, best first before rescoring. The LSTM scores all of them at once.
 
@@ -48,17 +48,17 @@ class RescoringSearch:
         """
         lists = self._first.decode_beams_batch(log_probs, threads)
         for i, best in enumerate(self._first.decode_batch(log_probs, threads)):
-            found = {one.text: one for one in lists[i]}
-            if best.text not in found or found[best.text].score < best.score:
-                found[best.text] = best
-            lists[i] = sorted(found.values(), key=lambda one: -one.score)
-        texts = [one.text.split() for found in lists for one in found]
+            by_text: dict[str, BeamHypothesis] = {}
+            for one in sorted([*lists[i], best], key=lambda one: -one.score):
+                by_text.setdefault(one.text, one)
+            lists[i] = list(by_text.values())
+        texts = [one.text.split() for hypotheses in lists for one in hypotheses]
         if self._model.is_of_characters:
             texts = [list(BOUNDARY.join(words)) for words in texts]
         logps = (
             logp + offset for logp, offset in zip(self._model.score_sentences(texts), self._offsets(texts), strict=True)
         )
-        return [[RescoredHypothesis(one, next(logps)) for one in found] for found in lists]
+        return [[RescoredHypothesis(one, next(logps)) for one in hypotheses] for hypotheses in lists]
 
     def _offsets(self, texts: Sequence[Sequence[str]]) -> list[float]:
         """What is added to each text's ln P for its unknown words. Without it a word LSTM, which gives each of them the
@@ -70,7 +70,7 @@ class RescoringSearch:
         return [sum(offset for word in words if word not in self._model and word not in hot) for words in texts]
 
     def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses of `scored` under their new scores, best first."""
+        """The hypotheses of `n_best` under their new scores, best first."""
         return self.decode_beams_batch([log_probs])[0]
 
     def decode(self, log_probs: Tensor) -> BeamHypothesis:
@@ -79,14 +79,14 @@ class RescoringSearch:
 
     def decode_beams_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[BeamHypothesis]]:
         """`decode_beams` of each utterance; threads: at most so many are searched at once."""
-        return [rescored(found, self._weight) for found in self.scored(log_probs, threads)]
+        return [rescore(hypotheses, self._weight) for hypotheses in self.n_best(log_probs, threads)]
 
     def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
         """`decode` of each utterance; threads: at most so many are searched at once."""
-        return [found[0] for found in self.decode_beams_batch(log_probs, threads)]
+        return [hypotheses[0] for hypotheses in self.decode_beams_batch(log_probs, threads)]
 
 
-def rescored(found: Sequence[RescoredHypothesis], weight: float) -> list[BeamHypothesis]:
+def rescore(hypotheses: Sequence[RescoredHypothesis], weight: float) -> list[BeamHypothesis]:
     """The hypotheses with the weight times `RescoredHypothesis.logp` added to their scores, best first."""
-    again = [replace(one.hypothesis, score=one.hypothesis.score + weight * one.logp) for one in found]
-    return sorted(again, key=lambda one: -one.score)
+    rescored = [replace(one.hypothesis, score=one.hypothesis.score + weight * one.logp) for one in hypotheses]
+    return sorted(rescored, key=lambda one: -one.score)

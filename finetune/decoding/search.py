@@ -24,7 +24,7 @@ class Search(Protocol):
         """The weights of the score, and what is pruned."""
 
     def with_settings(self, settings: BeamSettings) -> "Search":
-        """The search of the same language model under other settings."""
+        """The search of the same language model under other settings. The hot words must be the same."""
 
     def decode(self, log_probs: Tensor) -> BeamHypothesis:
         """The hypothesis with the highest score."""

@@ -106,6 +106,16 @@ def test_scores_as_defined(search: MakeSearch, kind: str, hotwords: tuple[str, .
 
 
 @BOTH
+def test_a_search_under_other_settings_is_as_one_made_with_them(search: MakeSearch) -> None:
+    model, other, log_probs = words_model(), replace(ALL, alpha=0.2, beta=-1.0, hotwords=("BA",)), frames(5, seed=1)
+    first = search(LETTERS, model, replace(ALL, hotwords=("BA",)))
+    assert first.with_settings(other).decode_beams(log_probs) == search(LETTERS, model, other).decode_beams(log_probs)
+    assert first.decode_beams(log_probs) != first.with_settings(other).decode_beams(log_probs)
+    with pytest.raises(ValueError, match="other hot words"):
+        first.with_settings(ALL)
+
+
+@BOTH
 def test_a_boundary_at_the_end_is_no_other_text(search: MakeSearch) -> None:
     """A and A| are one hypothesis, with the labels of the more probable of both."""
     for p_boundary, labels in ((0.4, "A "), (0.2, "A")):

@@ -124,7 +124,7 @@ def test_words_that_the_lstm_does_not_know_are_rescored_with_the_offset_of_the_s
         settings = BeamSettings(unk_score_offset=-3.0, hotwords=hotwords)
         first = make_search(vocabulary, None, settings)
         search = RescoringSearch(first, model, 0.5)
-        (found,) = search.scored([misheard(vocabulary)])
+        (found,) = search.n_best([misheard(vocabulary)])
         logps = {one.hypothesis.text: one.logp for one in found}
         expected = model.score_sentences([["THE", "CET", "SAT"]])[0] - 3.0 * math.log(10) * n_unknown
         assert logps["THE CET SAT"] == pytest.approx(expected, abs=1e-3)
@@ -164,7 +164,7 @@ def test_a_batch_is_searched_on_threads_and_rescored_at_once(monkeypatch: pytest
     assert [one.text for one in found] == [one.text for one in expected]
     assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
     assert asked == [3, 3] and len(batches) == 1
-    assert batches[0] == sum(map(len, search.scored(several)))
+    assert batches[0] == sum(map(len, search.n_best(several)))
 
 
 def test_settings_of_a_rescoring_are_those_of_its_first_search() -> None:
