@@ -10,6 +10,7 @@ checkpoint by itself, too, and finds its family.
 
 import difflib
 import importlib
+import json
 import re
 import traceback
 from collections import Counter
@@ -26,7 +27,7 @@ from finetune.systems.families import ALL_OPTIONS, FAMILIES, LM_SPELLINGS, SPELL
 from preprocessing.cli.device import resolve_device
 from preprocessing.errors import InputError, UsageError, UserError, described
 from preprocessing.storage.data_folder import reference_of
-from preprocessing.storage.model_file import loading_reason
+from preprocessing.storage.model_file import find_model_file, loading_reason
 
 OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
 MODEL = "MODEL"  # of commands that take one system without a flag, as their help calls it
@@ -203,6 +204,7 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
             return _system_class(spec.name, known.system)(spec, options)
         except InputError:
             check_no_adapter(spec.checkpoint)
+            _check_family(spec)
             raise
     load = _system_class(spec.name, spec.family)
     try:
@@ -216,6 +218,23 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
             "load and to set facts: correct the class"
         ) from error
     return system
+
+
+def _check_family(spec: SystemSpec) -> None:
+    """Raises InputError where the configuration of a checkpoint is that of another of OWN_TYPES than the family named
+    reads.
+    """
+    path = find_model_file(spec.checkpoint, "config.json") if FAMILIES[spec.family].on_hub else None
+    try:
+        config = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+        family = OWN_TYPES.get(str(config.get("model_type")), spec.family)
+    except (OSError, ValueError, AttributeError):
+        return
+    if family != spec.family and (spec.family, family) != ("pipeline", "whisper"):
+        raise InputError(
+            f"{spec.name}: {spec.checkpoint} is a model of the family {family}; expected one of the family "
+            f"{spec.family}: write {family} in place of {spec.family}"
+        )
 
 
 def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOptions], System]:

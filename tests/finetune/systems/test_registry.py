@@ -170,6 +170,19 @@ def test_an_adapter_without_its_model_is_refused_with_the_way_to_merge_it(tmp_pa
     check_checkpoint(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("model_type", "family", "named"),
+    [("whisper-ctc", "whisper-ctc", "wav2vec2"), ("lstm-ctc", "lstm", "whisper-ctc"), ("whisper", "whisper", "lstm")],
+)
+def test_a_run_under_the_name_of_another_family_is_told_its_own(
+    model_type: str, family: str, named: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (spec,) = parse_models(f"mine={named}:{tmp_path}")
+    with pytest.raises(InputError, match=f"is a model of the family {family}; .*: write {family} in place of {named}$"):
+        load_system(spec, OPTIONS)
+
+
 def test_a_system_is_called_what_the_user_calls_it() -> None:
     specs = parse_models("tiny=whisper:models/tiny.en.pt,mine=wav2vec2:runs/a:b=c,sphinx=pocketsphinx")
     assert [(spec.name, spec.family, spec.checkpoint) for spec in specs] == [
