@@ -117,12 +117,12 @@ def choose(
     import numpy as np
 
     from finetune.decoding.beam import BeamSettings
-    from finetune.metrics import difference, matched_pairs, resample
+    from finetune.metrics import resample
 
     points = sorted(errors, key=lambda point: (point[0], abs(point[1] - BeamSettings.beta), point[1]))
     table = np.array([errors[point] for point in points])  # [points, utterances]
     resampling = resample(speakers, seed=0)
-    held_out = _held_out_errors(table, resampling)
+    held_out, p_value = _held_out_test(table, greedy, lengths, resampling)
     alpha, beta = points[int(table.sum(axis=1).argmin())]
     alphas, betas = (sorted({point[i] for point in points}) for i in (0, 1))
     length = max(sum(lengths), 1)
@@ -134,8 +134,8 @@ def choose(
         greedy=sum(greedy) / length,
         alpha=alpha,
         beta=beta,
-        held_out=difference(held_out, greedy, lengths, resampling),
-        p_value=matched_pairs(held_out, greedy, lengths, resampling),
+        held_out=held_out,
+        p_value=p_value,
         unit=resampling.unit,
     )
 
@@ -152,12 +152,11 @@ def choose_weight(
     """
     import numpy as np
 
-    from finetune.metrics import difference, matched_pairs, resample
+    from finetune.metrics import resample
 
     weights = sorted(errors)
     table = np.array([errors[weight] for weight in weights])  # [weights, utterances]
-    resampling = resample(speakers, seed=0)
-    held_out = _held_out_errors(table, resampling)
+    held_out, p_value = _held_out_test(table, without, lengths, resample(speakers, seed=0))
     length = max(sum(lengths), 1)
     return TunedRescoring(
         folder=folder,
@@ -165,19 +164,25 @@ def choose_weight(
         rates=[sum(errors[weight]) / length for weight in weights],
         weight=weights[int(table.sum(axis=1).argmin())],
         without=sum(without) / length,
-        held_out=difference(held_out, without, lengths, resampling),
-        p_value=matched_pairs(held_out, without, lengths, resampling),
+        held_out=held_out,
+        p_value=p_value,
     )
 
 
-def _held_out_errors(table: "np.ndarray[Any, Any]", resampling: "Resampling") -> list[int]:
-    """The errors of each utterance at the point that is best on the other half. table: [points, utterances]."""
+def _held_out_test(
+    table: "np.ndarray[Any, Any]", baseline: Sequence[int], lengths: Sequence[int], resampling: "Resampling"
+) -> tuple["Rate", float]:
+    """The held-out errors beside the baseline's, each utterance at the point that is best on the other half: the
+    difference of the rates, and the p-value of the paired test. table: errors [points, utterances].
+    """
     import numpy as np
+
+    from finetune.metrics import difference, matched_pairs
 
     second = resampling.groups % 2 == 1
     best_of_first, best_of_second = (table[table[:, half].sum(axis=1).argmin()] for half in (~second, second))
     held_out: list[int] = np.where(second, best_of_first, best_of_second).tolist()
-    return held_out
+    return difference(held_out, baseline, lengths, resampling), matched_pairs(held_out, baseline, lengths, resampling)
 
 
 def at_edges(found: Tuned) -> list[str]:

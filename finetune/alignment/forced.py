@@ -124,10 +124,9 @@ def align(
     """
     words = check_text(text, vocabulary)
     ids = vocabulary.encode(" ".join(words))
-    spaced = word_starts(ids, vocabulary)
-    starts = _unspaced_starts(ids, vocabulary, spaced) if splits_unspaced else spaced
-    marked = _marked_slots(text.split(), spaced, len(ids))
-    slots = {*starts, len(ids)} | marked if stars == "everywhere" else marked
+    slots = _marked_slots(text.split(), word_starts(ids, vocabulary), len(ids))
+    if stars == "everywhere":
+        slots |= {*word_starts(ids, vocabulary, splits_unspaced=splits_unspaced), len(ids)}
     return align_labels(
         log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob,
         splits_unspaced=splits_unspaced,
@@ -192,15 +191,23 @@ def align_labels(
     return _described(log_probs, labels, states, vocabulary, times, star_slots, star_log_prob, splits_unspaced)
 
 
-def word_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
-    """The place in `labels` of each word's first unit that has letters."""
-    starts, open_word = [], False
+def word_starts(labels: Sequence[int], vocabulary: Vocabulary, *, splits_unspaced: bool = False) -> list[int]:
+    """The place in `labels` of each word's first unit that has letters.
+
+    splits_unspaced: whether characters of scripts that are written without spaces between words, and what stands after
+    one, are words.
+    """
+    starts, open_word, before = [], False, ""
     for place, label in enumerate(labels):
         if label == vocabulary.boundary:
             open_word = False
-        elif label not in vocabulary.silent and (not open_word or vocabulary.begins_word(label)):
-            starts.append(place)
+        elif label not in vocabulary.silent:
+            text = vocabulary.units[label].strip()
+            splits = splits_unspaced and _begins_unspaced(text, before)
+            if splits or not open_word or vocabulary.begins_word(label):
+                starts.append(place)
             open_word = True
+            before = before if _is_mark(text) else text
     return starts
 
 
@@ -239,22 +246,6 @@ def _begins_unspaced(text: str, before: str) -> bool:
 def _is_mark(text: str) -> bool:
     """Whether a unit is combined with the one before; one of spaces alone is taken for a mark."""
     return unicodedata.category(text[0])[0] == "M" if text else True
-
-
-def _unspaced_starts(labels: Sequence[int], vocabulary: Vocabulary, spaced: Sequence[int]) -> list[int]:
-    """The word starts, which are `spaced`, and the place of each character of a script that is written without spaces,
-    and of what stands after one.
-    """
-    words = set(spaced)
-    starts, before = [], ""
-    for place, label in enumerate(labels):
-        if label == vocabulary.boundary or label in vocabulary.silent:
-            continue
-        text = vocabulary.units[label].strip()
-        if place in words or _begins_unspaced(text, before):
-            starts.append(place)
-        before = before if _is_mark(text) else text
-    return starts
 
 
 def _torchaudio_states(log_probs: Tensor, labels: Sequence[int], blank: int) -> NDArray[np.int32]:
@@ -331,9 +322,8 @@ def _described(
         for label, first, last in zip(labels, firsts.tolist(), lasts.tolist(), strict=True)
     ]  # fmt: skip
     words = []
-    spaced = word_starts(labels, vocabulary)
-    starts = _unspaced_starts(labels, vocabulary, spaced) if splits_unspaced else spaced
-    after_space = set(spaced)
+    after_space = set(word_starts(labels, vocabulary))
+    starts = word_starts(labels, vocabulary, splits_unspaced=splits_unspaced)
     for start, stop in pairwise([*starts, len(labels)]):
         own = [
             units[place]
