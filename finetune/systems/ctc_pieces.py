@@ -108,6 +108,8 @@ class PiecewiseCTCSystem(CTCSystem):
     longer pieces than can be computed whole.
     """
 
+    _dtype = torch.float32  # of activations
+
     def __init__(
         self,
         vocabulary: Vocabulary,
@@ -129,11 +131,6 @@ class PiecewiseCTCSystem(CTCSystem):
     @abstractmethod
     def _compute(self, inputs: list[Tensor]) -> tuple[Tensor, Sequence[int]]:
         """Logits [batch, frames, units] of one pass on the device, padding included, and the frames of each input."""
-
-    @property
-    def _may_overflow(self) -> bool:
-        """Whether logits that are not finite come of activations that left the range of the model's arithmetic."""
-        return False
 
     def _planned(self, waveforms: Sequence[Tensor]) -> Iterator[tuple[int, Chunk]]:
         """The place of each recording [samples] with each chunk of it; with one of all samples where it is computed
@@ -164,7 +161,7 @@ class PiecewiseCTCSystem(CTCSystem):
                 advance(sum(pieces[place].kept_seconds for place in batch))
         if not all(one.finite for one in passes):
             overflow = "activations leave the range of float16; expected finite logits: set --precision bfloat16"
-            raise InputError(overflow if self._may_overflow else NAN_LOGITS)
+            raise InputError(overflow if self._dtype == torch.float16 else NAN_LOGITS)
         own: dict[int, Tensor] = {}  # by the place of the piece
         for batch, one in zip(batches, passes, strict=True):  # only here is the device waited for
             own |= dict(zip(batch, split_batch(one.frames, one.n_frames), strict=True))

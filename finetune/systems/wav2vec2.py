@@ -137,10 +137,6 @@ class Wav2Vec2System(PiecewiseCTCSystem):
         mask = (positions < on_device[:, None]).long()
         return self._model(padded, attention_mask=mask).logits, n_frames.tolist()
 
-    @property
-    def _may_overflow(self) -> bool:
-        return self._dtype == torch.float16
-
 
 def _batch_description(dtype: torch.dtype) -> str:
     if dtype == torch.float32:
