@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TUNING = "language_model_tuning"  # .png and .json in the run's folder, of the language model that it carries
 NOT_STORED = f"{TUNING}_not_stored"  # the same of the last one that was not put there
+RESCORED_AT_ONCE = 32  # utterances, between which progress is shown
 RESCORE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 TUNING_FILES = tuple(f"{name}{suffix}" for name in (TUNING, NOT_STORED) for suffix in (".json", ".png"))
 
@@ -238,9 +239,11 @@ def _try_grid(
     if lstm is None:
         return found
     point = search.with_settings(replace(settings, alpha=found.alpha, beta=found.beta))
+    rescoring, lists = RescoringSearch(point, lstm, 0.0), []
     with steps.step("rescoring", len(utterances)) as advance:
-        lists = RescoringSearch(point, lstm, 0.0).n_best(log_probs)
-        advance(len(utterances))
+        for first in range(0, len(log_probs), RESCORED_AT_ONCE):
+            lists += rescoring.n_best(log_probs[first : first + RESCORED_AT_ONCE])
+            advance(len(lists) - first)
     of_weights = {w: errors_of(rescore(own, w)[0].text for own in lists) for w in config.rescore_weights}
     without = errors[found.alpha, found.beta]
     return replace(found, rescoring=choose_weight(str(config.rescore), of_weights, without, lengths, speakers))

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from finetune import tune_language_model
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.language_model_folder import (
     find_language_model,
@@ -33,6 +36,7 @@ from finetune.tune_language_model import (
     draw,
     tune,
 )
+from preprocessing.cli.progress import Steps
 from preprocessing.corpus import load_waveform
 from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
@@ -241,9 +245,9 @@ def test_a_better_language_model_replaces_the_stored_one_with_its_record(
 
 
 def test_the_weight_of_rescoring_is_tuned_at_the_chosen_point(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The errors of each weight are those of a search that rescores with it."""
+    """The errors of each weight are those of a search that rescores with it; progress is shown meanwhile."""
     run = tmp_path / "run"
     shutil.copytree(DEMO / "wav2vec2", run)
     texts = [json.loads(line)["text"] for line in (DEMO / "corpus" / "train.jsonl").read_text().splitlines()]
@@ -256,7 +260,18 @@ def test_the_weight_of_rescoring_is_tuned_at_the_chosen_point(
         str(run), str(corpus), str(lm), alphas=[0.1, 0.3], betas=[0.0], utterances=8,
         rescore=tmp_path / "lstm", rescore_weights=[0.0, 1.0, 4.0],
     )  # fmt: skip
+    done: list[tuple[str, float]] = []
+    step = Steps.step
+
+    @contextmanager
+    def recorded(self: Steps, title: str, count: int) -> Iterator[Callable[[float], None]]:
+        with step(self, title, count):
+            yield lambda more: done.append((title, more))
+
+    monkeypatch.setattr(Steps, "step", recorded)
+    monkeypatch.setattr(tune_language_model, "RESCORED_AT_ONCE", 3)
     found = tune(config)
+    assert [more for title, more in done if title == "rescoring"] == [3, 3, 2]
     assert found.rescoring is not None and found.rescoring.weights == [0.0, 1.0, 4.0]
     assert found.rescoring.without == found.best
     model = load_ctc(str(run))
