@@ -121,17 +121,16 @@ def _open(reference: str, limit: int | None) -> "Corpus":
 
 def _measure(corpus: "Corpus", config: CorpusConfig) -> "list[AudioLevels | str]":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from preprocessing.cli.progress import Steps
     from preprocessing.corpus.levels import UTTERANCES_PER_JOB, measure_corpus
 
     workers = usable_cores() if config.workers is None else config.workers
     if len(corpus.utterances) <= UTTERANCES_PER_JOB:
         workers = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"decoding {corpus.reference}", total=len(corpus.utterances))
-        return list(measure_corpus(corpus.utterances, workers=workers, progress=lambda done: bar.advance(task, done)))
+    steps = Steps(Console(stderr=True), 1)
+    with steps.step(f"decoding {corpus.reference}", len(corpus.utterances)) as advance:
+        return list(measure_corpus(corpus.utterances, workers=workers, progress=advance))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from contextlib import suppress
 from itertools import islice
 
 from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
+from preprocessing.cli.notes import is_first_process
+from preprocessing.cli.progress import Steps
 from preprocessing.corpus.readers.times import TOLERANCE_SECONDS
 from preprocessing.corpus.utterance import Reject, Utterance
 from preprocessing.errors import InputError
@@ -72,18 +74,14 @@ def _lengths_in_order(sources: Sequence[tuple[StoredAudio, Utterance | None]]) -
         yield from map(_audio_length, sources)
         return
     from rich.console import Console
-    from rich.progress import Progress
 
     waiting = iter(sources)
-    quiet = total < QUIET_FILES
-    with (
-        Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar,
-        ThreadPoolExecutor(THREADS) as pool,
-    ):
-        task = bar.add_task("reading audio headers", total=total)
+    is_quiet = total < QUIET_FILES or not is_first_process()
+    steps = Steps(Console(stderr=True, quiet=is_quiet), 1, "files")
+    with steps.step("reading audio headers", total) as advance, ThreadPoolExecutor(THREADS) as pool:
         while chunk := list(islice(waiting, HEADERS_AT_ONCE)):
             yield from pool.map(_audio_length, chunk)
-            bar.advance(task, len(chunk))
+            advance(len(chunk))
 
 
 def _audio_length(wanted: tuple[StoredAudio, Utterance | None]) -> float | InputError:

@@ -7,9 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from preprocessing.cli.progress import shows_bars
+from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus, manifest_fields, open_corpus
 from preprocessing.corpus.report import as_json
 from preprocessing.corpus.split import recording_name, recordings_folder
@@ -156,14 +155,10 @@ def _write_shards(
     if not shards:
         return
     write = functools.partial(write_shard, folder=folder, cutting=cutting)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *times, console=console, disable=not shows_bars(console)) as bar:
-        task = bar.add_task("shards", total=len(shards), hours="")
-        seconds = 0.0
-        for shard in ENGINES[config.engine](shards, write, min(config.processes, len(shards))):
-            seconds += shard.seconds
-            bar.update(task, advance=1, hours=f"{seconds / 3600:.2f} h of audio")
+    hours = sum(shard.seconds for shard in shards) / 3600
+    with Steps(console, 1, "shards").step(f"writing {hours:.2f} h of audio", len(shards)) as advance:
+        for _ in ENGINES[config.engine](shards, write, min(config.processes, len(shards))):
+            advance(1)
 
 
 def assemble(

@@ -136,6 +136,7 @@ def test_the_command_finds_every_fault(two: tuple[Path, Path], tmp_path: Path) -
     assert (leaks["ids"], leaks["files"], leaks["audio"]) == ([], ["new"], [["new", "a"]])
     result = run("-m", "preprocessing.corpus", train, "--json", output, "-o", picture, "--workers", "2")
     assert result.returncode == 0, result.stderr
+    assert f"decoding {train}: 6 utterances, " in result.stderr, "no terminal, and a line all the same"
     found = json.loads(output.read_text())
     sound = found["sound"]
     assert (found["utterances"], len(found["set_aside"])) == (6, 1)

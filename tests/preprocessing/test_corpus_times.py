@@ -43,6 +43,22 @@ def test_the_header_of_a_file_of_many_parts_is_read_once(folder: Path, monkeypat
     assert len(read) == 3, "once for parts, once for each duration that is stated"
 
 
+def test_many_headers_are_read_with_progress(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        (folder / f"{number}.wav").write_bytes((folder / "talk.wav").read_bytes())
+    data = str(write_manifest(folder / "m.jsonl", [{"audio": f"{number}.wav", "text": "x"} for number in range(8)]))
+    open_corpus(data)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(lengths, "QUIET_FILES", 8)
+    open_corpus(data)
+    assert capsys.readouterr().err.startswith("reading audio headers: 8 files, ")
+    monkeypatch.setenv("RANK", "1")
+    open_corpus(data)
+    assert capsys.readouterr().err == "", "of distributed training, the first process says it"
+
+
 NAMES = [("start", "stop"), ("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"), ("begin", "end")]
 
 

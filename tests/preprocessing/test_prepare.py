@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -106,7 +107,11 @@ def test_a_corpus_is_not_prepared_over_itself(tmp_path: Path) -> None:
 def test_the_rejects_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [*absolute(DEMO / "corpus" / "train.jsonl", 1), {"audio": "gone.wav", "text": "gone", "duration": 1.0}]
     prepare(write_manifest(tmp_path / "corpus.jsonl", rows), tmp_path / "out", "--workers", "1")
-    assert capsys.readouterr().out.endswith("in 1 shard; 1 rejected\n")
+    printed = capsys.readouterr()
+    assert printed.out.endswith("in 1 shard; 1 rejected\n")
+    assert re.search(r"writing 0\.00 h of audio: 1 shard, \d+\.\d s\n", printed.err), (
+        "no terminal, and a line all the same"
+    )
 
 
 @pytest.mark.slow
