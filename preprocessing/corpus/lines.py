@@ -13,6 +13,7 @@ from preprocessing.text import Profile, corpus_profile
 from preprocessing.text.profiles import SIMPLIFIED
 from preprocessing.units.counts import Line
 
+MANIFEST_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv")
 TEXT_SUFFIXES = (".txt", ".gz")  # of a text file; every other reference is a corpus
 SEVERAL = "basic"  # the profile of texts in several languages
 
@@ -47,10 +48,12 @@ class RawText:
 def open_raw_text(reference: str) -> RawText:
     """The lines of a .txt or .gz file, or the texts of any other corpus.
 
-    Raises InputError where a corpus cannot be read; of a text file, its lines do when they are iterated.
+    Raises InputError where a corpus cannot be read, as a gzipped manifest; of a text file, its lines do when they are
+    iterated.
     """
     path = Path(reference)
-    if path.suffix in TEXT_SUFFIXES:
+    is_zipped_manifest = path.suffix == ".gz" and path.with_suffix("").suffix in MANIFEST_SUFFIXES
+    if path.suffix in TEXT_SUFFIXES and not is_zipped_manifest:
         return RawText(reference, _lines_of_file(path))
     from preprocessing.corpus import open_corpus  # imports torch
 
@@ -84,12 +87,17 @@ def profile_by_language(texts: Sequence[RawText]) -> tuple[str, str]:
 
 
 def _lines_of_file(path: Path) -> Iterator[Line]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    number = 0
     try:
-        zipped = path.suffix == ".gz"
-        with gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig") as lines:
-            yield from map(Line, lines)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; expected UTF-8: convert the file") from None
+        with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape") as lines:
+            for line in lines:
+                number += 1
+                line.encode()  # a byte that is not UTF-8 is half a surrogate pair
+                yield Line(line)
+    except UnicodeEncodeError as error:
+        where = f"{path}:{number}: not UTF-8 at character {error.start + 1}"
+        raise InputError(f"{where}; expected UTF-8: convert the file") from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise InputError(f"{path}: {reason}; expected a text file, plain or gzip: correct the path") from None

@@ -19,12 +19,7 @@ from typing import Any
 from preprocessing.corpus.readers.rows import (
     AUDIO_KEYS,
     AUDIO_SUFFIXES,
-    DOMAIN_KEYS,
-    ID_KEYS,
-    LANGUAGE_KEYS,
-    RECORDING_KEYS,
-    SEX_KEYS,
-    SPEAKER_KEYS,
+    READ_KEYS,
     TEXT_KEYS,
     Row,
     Rows,
@@ -36,9 +31,7 @@ from preprocessing.corpus.readers.rows import (
 from preprocessing.corpus.readers.times import NUMBER_KEYS
 from preprocessing.errors import InputError
 
-KNOWN_KEYS = frozenset(
-    (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *RECORDING_KEYS)
-) | {*NUMBER_KEYS, "channel"}
+KNOWN_KEYS = READ_KEYS - {"segments", "words"} | {*NUMBER_KEYS}  # a table holds no lists
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MAX_RECORD_LINES = 1000  # of one row whose quoted field goes on over lines
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv")
@@ -133,6 +126,8 @@ def _sniff(path: str) -> str:
             f"{path}: a ZIP archive, as an Excel workbook (.xlsx) is one; expected a manifest (JSONL, CSV or TSV): in "
             "Excel, save it as 'CSV UTF-8'"
         )
+    if first.startswith(b"\x1f\x8b"):
+        raise InputError(f"{path}: gzipped; expected a manifest (JSONL, CSV or TSV) as it is: gunzip it")
     if b"\0" in first:
         raise InputError(
             f"{path}: not text; expected a manifest (JSONL, CSV or TSV), not audio itself: list the audio in one"

@@ -178,6 +178,20 @@ def test_profile_and_hyphenation_are_those_of_the_corpus_s_language(
     assert "profile basic " in printed and "pyphen's hyphenation for de_AT, no dictionary" in printed
 
 
+def test_a_gzipped_manifest_is_not_counted_as_text(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(b'{"audio": "a.wav", "text": "one", "duration": 1.0}\n'))
+    with pytest.raises(InputError, match=r"train\.jsonl\.gz: gzipped; expected a manifest .* gunzip it"):
+        read_lines([str(tmp_path / "train.jsonl.gz")], profile("basic"))
+
+
+@pytest.mark.parametrize("name", ["text.txt", "text.txt.gz"])
+def test_a_line_that_is_not_utf8_is_named(name: str, tmp_path: Path) -> None:
+    content = b"one two\n" * 2000 + b"gr\xfc\xdfe\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(InputError, match=r":2001: not UTF-8 at character 3; expected UTF-8: convert the file"):
+        read_lines([str(tmp_path / name)], profile("basic"))
+
+
 @pytest.mark.parametrize(
     ("options", "exit_code", "expected"),
     [
