@@ -3,6 +3,7 @@
 Thin: texts from the command line, a manifest, a text file or stdin; results to stdout, one line each.
 """
 
+import io
 import json
 import sys
 from collections import Counter
@@ -52,10 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines: Iterable[str] = texts
     else:
         print(describe(used), file=sys.stderr)
-        lines = [
-            *texts,
-            *(_read(config.file) if config.file is not None else (line.rstrip("\n") for line in sys.stdin)),
-        ]
+        lines = [*texts, *_read(config.file)]
     if config.count:
         print(describe_counts(list(lines), used))
         return
@@ -101,15 +99,24 @@ def _split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return texts, options
 
 
-def _read(path: Path) -> list[str]:
+def _read(path: Path | None) -> list[str]:
+    """The texts of a manifest, or the lines of a text file or, without a path, of standard input.
+
+    Raises InputError where they cannot be read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # transcripts may hold U+2028
+        content = sys.stdin.buffer.read() if path is None else path.read_bytes()
+        text = io.StringIO(content.decode("utf-8-sig"), newline=None)  # no splitlines: a transcript may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: fix it") from None
-    if path.suffix != ".jsonl":
+        source = "standard input" if path is None else f"--file {path}"
+        raise InputError(f"{source}: {error}; expected a manifest or a text file in UTF-8: fix it") from None
+    lines = [line.removesuffix("\n") for line in text]
+    if path is None or path.suffix != ".jsonl":
         return lines
     texts = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
             texts.append(str(json.loads(line)["text"]))
         except (json.JSONDecodeError, KeyError, TypeError):

@@ -25,9 +25,17 @@ def test_a_manifest_gives_one_line_each_and_counts(tmp_path: Path) -> None:
     assert result.stdout == ("lines 2, changed 0, words 4, different words 4, seen once 4, different characters 7\n")
 
 
+def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    manifest = tmp_path / "a.jsonl"
+    manifest.write_text('{"text": "One"}\r\n\r\n{"text": "two"}\r\n', encoding="utf-8-sig")
+    assert run("-m", "preprocessing.text", "--profile", "verbatim", "--file", manifest).stdout == "One\ntwo\n"
+
+
 def test_stdin_and_the_list() -> None:
     command = [sys.executable, "-m", "preprocessing.text", "--profile", "librispeech"]
     assert subprocess.run(command, cwd=ROOT, input="it’s\n", capture_output=True, text=True).stdout == "IT'S\n"
+    latin = subprocess.run(command, cwd=ROOT, input=b"one\ngr\xfc\xdfe\n", capture_output=True)
+    assert latin.returncode == 1 and b"error: standard input: 'utf-8' codec can't decode byte 0xfc" in latin.stderr
     listed = run("-m", "preprocessing.text", "--list").stdout
     assert all(name in listed for name in ("whisper-basic", "basic:LANGUAGE", "ctc:MODEL"))
 
