@@ -3,6 +3,7 @@
 Thin: options in, the corpus opened, divided by `preprocessing.corpus.split`, the manifests written and counted.
 """
 
+import functools
 import os
 import shlex
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.cli.options import check_shares, parse_command, run_command
 from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.storage.atomic_write import json_line, write_output
 
@@ -51,8 +52,7 @@ class SplitConfig:
 
     def shares(self) -> dict[str, float]:
         """The share of each part that is not empty. Raises UsageError where they are none."""
-        for name, share in (("validation_share", self.validation_share), ("test_share", self.test_share)):
-            check_ranges((f"--{name}", share, "0 or more and below 1", 0.0 <= share < 1.0))
+        check_shares(("--validation_share", self.validation_share), ("--test_share", self.test_share))
         train = 1.0 - self.validation_share - self.test_share
         if not 1e-9 < train < 1.0:
             raise UsageError(
@@ -139,12 +139,17 @@ def _lines(utterances: "Sequence[Utterance]", folder: Path) -> str:
     """The manifest of a part. Raises InputError on audio that is in no file."""
     from preprocessing.corpus import manifest_fields
 
+    manifests_folder = os.path.realpath(folder)
+
+    @functools.cache  # of few folders, looked up once each
+    def relative(place: str) -> str:
+        return os.path.relpath(os.path.realpath(place), manifests_folder)
+
     lines = []
     for utterance in utterances:
         if not isinstance(utterance.audio, bytes):
             place, name = os.path.split(utterance.audio)
-            inside = os.path.relpath(os.path.realpath(place), os.path.realpath(folder))
-            utterance = replace(utterance, audio=f"{inside}/{name}")
+            utterance = replace(utterance, audio=f"{relative(place)}/{name}")
         lines.append(json_line(manifest_fields(utterance)))
     return "".join(lines)
 
