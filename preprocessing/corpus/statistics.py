@@ -398,28 +398,28 @@ class _Spoken:
         for utterance in utterances:
             if (path := _path(utterance)) is not None:
                 spans[path][utterance.channel].append(_span(utterance))
-        self._starts: dict[str, dict[int | None, list[float]]] = {}
-        self._latest_stops: dict[str, dict[int | None, list[float]]] = {}  # of the spans up to each, by start
-        for path, by_channel in spans.items():
-            ordered = {channel: sorted(own) for channel, own in by_channel.items()}
-            self._starts[path] = {channel: [start for start, _ in own] for channel, own in ordered.items()}
-            self._latest_stops[path] = {
-                channel: list(accumulate((stop for _, stop in own), max)) for channel, own in ordered.items()
-            }
+        self._spans = {
+            path: {channel: _in_order(own) for channel, own in by_channel.items()} for path, by_channel in spans.items()
+        }
 
     def overlaps(self, utterance: Utterance) -> bool:
         """Whether more than OVERLAP_SECONDS of the utterance, or half of it, is in one of them, in a common channel."""
         path = _path(utterance)
-        if path is None or path not in self._starts:
-            return False
+        by_channel = {} if path is None else self._spans.get(path, {})
         start, stop = _span(utterance)
         overlap = min(OVERLAP_SECONDS, (stop - start) / 2)
-        for channel, starts in self._starts[path].items():
+        for channel, (starts, latest_stops) in by_channel.items():
             if channel is None or utterance.channel is None or channel == utterance.channel:
                 before_end = bisect_left(starts, stop - overlap)
-                if before_end and self._latest_stops[path][channel][before_end - 1] > start + overlap:
+                if before_end and latest_stops[before_end - 1] > start + overlap:
                     return True
         return False
+
+
+def _in_order(spans: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """The starts of spans in order, and the latest stop of the spans up to each."""
+    ordered = sorted(spans)
+    return [start for start, _ in ordered], list(accumulate((stop for _, stop in ordered), max))
 
 
 def _span(utterance: Utterance) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def manifest_fields(utterance: Utterance) -> dict[str, Any]:
     values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
     values["audio"] = os.fspath(utterance.audio)
     values = dict(values.pop("columns")) | values
-    if utterance.start == 0.0 and utterance.stop is None:
+    if utterance.is_whole_file:
         del values["start"]
     values["segments"] = [asdict(segment) for segment in utterance.segments] or None
     words = [{"word": word.text, "start": word.start, "end": word.stop} for word in utterance.words]

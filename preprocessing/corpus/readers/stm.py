@@ -26,6 +26,7 @@ AUDIO_FOLDERS = ("sph", "wav", "flac")
 COMMENT = ";;"
 IGNORED = "ignore_time_segment_in_scoring"  # as the whole text, in any case: what is said there is not to be judged
 NO_SPEAKERS = frozenset(("inter_segment_gap", "excluded_region"))  # names of stretches in which no speaker is named
+NO_ALTERNATION = "a '{' or '}' by itself; expected alternatives as in { um / uh / @ }: correct the text"
 NULL_WORD = "@"  # in alternatives: nothing is said
 _LABELS = re.compile(r"<([^<>\s]*)>(?:\s+|$)")
 
@@ -250,16 +251,12 @@ def first_alternatives(words: Sequence[str]) -> list[str]:
             n_alternatives[depth] += 1
         elif word == "}":
             if n_alternatives[depth] < 2:
-                raise InputError(_no_alternation())
+                raise InputError(NO_ALTERNATION)
             first = places.pop()
             if n_alternatives[depth - 1] < 2:
                 places[-1] += first
         elif n_alternatives[depth] < 2 and not (depth and word == NULL_WORD):
             places[-1].append(word)
     if len(places) > 1:
-        raise InputError(_no_alternation())
+        raise InputError(NO_ALTERNATION)
     return places[0]
-
-
-def _no_alternation() -> str:
-    return "a '{' or '}' by itself; expected alternatives as in { um / uh / @ }: correct the text"
