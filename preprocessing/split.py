@@ -141,7 +141,7 @@ def _lines(utterances: "Sequence[Utterance]", folder: Path) -> str:
 
     manifests_folder = os.path.realpath(folder)
 
-    @functools.cache  # of few folders, looked up once each
+    @functools.cache
     def relative(place: str) -> str:
         return os.path.relpath(os.path.realpath(place), manifests_folder)
 

@@ -66,12 +66,9 @@ def describe(used: Profile) -> str:
     rows = [f"{used.name}, version {used.version}: {used.description}"]
     for number, step in enumerate(used.steps, start=1):
         rows.append(f"  {number}. {step.description}")
-        rows += [
-            f"       {example!a} -> {step.rule(example)!r}"
-            if not example.isprintable()
-            else f"       {example!r} -> {step.rule(example)!r}"
-            for example in step.examples
-        ]
+        for example in step.examples:
+            shown = repr(example) if example.isprintable() else ascii(example)
+            rows.append(f"       {shown} -> {step.rule(example)!r}")
     return "\n".join(rows)
 
 

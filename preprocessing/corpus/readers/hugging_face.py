@@ -7,6 +7,7 @@ row holds the bytes, they stay in memory with its utterance. A column of class l
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folder_of, folders_in, has_id
@@ -238,15 +239,9 @@ def _undecoded_stream(dataset: Any) -> Iterator[dict[str, Any]]:
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raised = raised or error
         else:
-            return _chained(first, rows)
+            return rows if first is None else chain([first], rows)
     assert raised is not None
     raise raised
-
-
-def _chained(first: dict[str, Any] | None, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    if first is not None:
-        yield first
-        yield from rows
 
 
 def _dataset_rows(rows: Iterable[dict[str, Any]], labels: Labels, reference: str, split: str) -> Iterator[Row]:
