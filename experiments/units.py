@@ -231,7 +231,7 @@ def _unit(name: str, runs: RecipeRuns, samples: "Sequence[Sequence[Sample]]", tr
     """The figures of one unit by itself. samples: of each run, scored under the text profile of the labels."""
     from experiments.harness.comparing import errors_of, mean_rate
     from experiments.harness.transcripts import rtfx
-    from experiments.study_pages.units import NEAR, Unit
+    from experiments.study_pages.units import Unit
     from finetune.models.about import from_json
     from preprocessing.frames import frames_needed
     from preprocessing.units import Vocabulary
@@ -243,11 +243,8 @@ def _unit(name: str, runs: RecipeRuns, samples: "Sequence[Sequence[Sample]]", tr
     frames = [int(seconds / frame) for seconds in training.durations]
     validations = _validations(run)
     curve = [(int(line["step"]), float(line["cer"])) for line in validations]
-    lowest = min(cer for _, cer in curve)
     errors = errors_of(samples, profile)
     unseen = mean_rate(unseen_errors(samples, profile, training.words))
-    after = [step for step, cer in curve if cer > NEAR * lowest]
-    converged = next(step for step, _ in curve if step > max(after, default=0))
     infeasible = sum(have < frames_needed(ids) for have, ids in zip(frames, encoded, strict=True))
     return Unit(
         name=name,
@@ -258,7 +255,7 @@ def _unit(name: str, runs: RecipeRuns, samples: "Sequence[Sequence[Sample]]", tr
         cer=mean_rate(errors_of(samples, profile, "cer", spaces=True)),
         unseen=replace(unseen, high=min(unseen.high, 1.0)),  # a share
         validation_wer=_validation_rates(run)[0],
-        converged=converged,
+        converged=converged_step(curve),
         curve=curve,
         parameters=from_json((run / "about.json").read_text(encoding="utf-8")).parameters,
         rtfx=sum(map(rtfx, samples)) / len(samples),
@@ -267,6 +264,20 @@ def _unit(name: str, runs: RecipeRuns, samples: "Sequence[Sequence[Sample]]", tr
         beside_best=None,
         adjusted_p=None,
     )
+
+
+def converged_step(curve: Sequence[tuple[int, float]]) -> int | None:
+    """The step from which the CER of a curve of (step, CER) stays within NEAR of its lowest; None where it is above
+    that at the end.
+
+    >>> converged_step([(10, 0.9), (20, 0.32), (30, 0.3), (40, 0.31)]), converged_step([(10, 0.3), (20, 0.4)])
+    (20, None)
+    """
+    from experiments.study_pages.units import NEAR
+
+    bound = NEAR * min(cer for _, cer in curve)
+    last_above = max((step for step, cer in curve if cer > bound), default=-1)
+    return next((step for step, _ in curve if step > last_above), None)
 
 
 def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: Container[str]) -> "Errors":

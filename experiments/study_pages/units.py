@@ -20,7 +20,8 @@ class Unit:
     """One kind of unit, over all its runs. Rates are fractions.
 
     unseen: the share of the test's words that training never saw and the model got wrong. converged: the step from
-    which the first run's validation CER stays within NEAR of its lowest. curve: (step, validation CER) of that run.
+    which the first run's validation CER stays within NEAR of its lowest; None where it is above that at the end. curve:
+    (step, validation CER) of that run.
     labels_per_frame, infeasible: over the training utterances. rtfx: seconds of audio a second.
     """
 
@@ -32,7 +33,7 @@ class Unit:
     cer: Rate
     unseen: Rate
     validation_wer: float
-    converged: int
+    converged: int | None
     curve: list[tuple[int, float]]
     parameters: int
     rtfx: float
@@ -80,7 +81,7 @@ def findings_of(results: Results) -> Findings:
                 + (f" ({unit.runs} runs)" if unit.runs > 1 else ""),
                 f"{100 * unit.cer.value:.1f}",
                 with_interval(unit.unseen) if one.unseen_words else "",
-                f"{unit.converged:,}",
+                "never" if unit.converged is None else f"{unit.converged:,}",
                 f"{unit.parameters / 1e6:.2f}",
                 f"{unit.rtfx:.0f}",
                 f"{unit.labels_per_frame:.2f}",

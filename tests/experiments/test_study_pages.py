@@ -99,6 +99,8 @@ def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
     assert "de: words is significantly better than syllables after correction." in said
     assert "de: bpe-100 is significantly better than words after correction." in said
     assert "de: no significant difference between words and characters." in said
+    overfitted = replace(studied, units=[replace(own[0], converged=None)])
+    assert units_page.findings_of(units_page.Results([overfitted])).tables[0].rows[0][5] == "never"
 
 
 def test_a_page_is_made_of_the_results_alone(
