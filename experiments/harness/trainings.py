@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,24 +175,25 @@ def run_trainings(
     wanted = {one.name: State(one.words(folder / one.name), _inputs(one, configs[one.name])) for one in trainings}
     left = [one for one in trainings if not _has_ended(folder / one.name, wanted[one.name])]
     steps = {one.name: configs[one.name].max_steps for one in left}
-    done = {one.name: _step(folder / one.name) if _is_same(folder / one.name, wanted[one.name]) else 0 for one in left}
+    begun = {one.name: _begun(folder / one.name, wanted[one.name]) for one in left}
+    done = {name: 0 if before is None else _step(folder / name) for name, before in begun.items()}
     if not left:
         return {one.name: folder / one.name for one in trainings}
     from experiments.harness.command import progress
 
     with progress("training", sum(steps.values()) - sum(done.values()), "steps") as advance:
         for number, one in enumerate(left, start=1):
-            own, state = folder / one.name, wanted[one.name]
+            own, state, before = folder / one.name, wanted[one.name], begun[one.name]
             print(f"[{number}/{len(left)}] {one.name}: {steps[one.name]} steps", file=sys.stderr, flush=True)
-            before = read_state(own / STATE) if _is_same(own, state) else None
-            words = [*state.command, "--overwrite", "true"] if before is None else state.command
             spent = 0.0 if before is None else before.seconds
+            if before is None:
+                shutil.rmtree(own, ignore_errors=True)  # of another command or other inputs
             own.mkdir(exist_ok=True)
             write_state(own / STATE, replace(state, seconds=spent))
             began = time.monotonic()
             try:
                 with _watched(own, done[one.name], advance):
-                    _train_here(words, own) if here else _train_apart(words, own, cores)
+                    _train_here(state.command, own) if here else _train_apart(state.command, own, cores)
             finally:
                 spent += time.monotonic() - began
                 write_state(own / STATE, replace(state, seconds=spent))
@@ -299,14 +301,15 @@ def content_sha256(path: Path) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _is_same(folder: Path, wanted: State) -> bool:
+def _begun(folder: Path, wanted: State) -> State | None:
+    """The state of a training in the folder that is of the wanted command and inputs; None without one."""
     before = read_state(folder / STATE)
-    return before is not None and before.is_of(wanted)
+    return before if before is not None and before.is_of(wanted) else None
 
 
 def _has_ended(folder: Path, wanted: State) -> bool:
-    before = read_state(folder / STATE)
-    return before is not None and before.is_of(wanted) and before.finished is not None and is_finished_run(folder)
+    before = _begun(folder, wanted)
+    return before is not None and before.finished is not None and is_finished_run(folder)
 
 
 def _step(folder: Path) -> int:

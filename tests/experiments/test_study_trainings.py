@@ -59,7 +59,22 @@ def test_a_training_is_done_once_and_again_where_its_options_change(tmp_path: Pa
     assert [words[words.index("--output_dir") + 1] for words in begun] == [str(tmp_path / "one"), str(tmp_path / "two")]
     longer = replace(RECIPE, options={**RECIPE.options, "max_steps": 4})
     run_trainings([longer, other], tmp_path, here=True)
-    assert len(begun) == 3 and begun[-1][-2:] == ["--overwrite", "true"]
+    assert len(begun) == 3 and begun[-1][begun[-1].index("--max_steps") + 1] == "4"
+
+
+def test_a_changed_training_that_is_stopped_before_its_first_step_finds_nothing_of_the_former(
+    tmp_path: Path, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be refused to resume the former's checkpoints with its own options."""
+    run_trainings([RECIPE], tmp_path, here=True)
+    (tmp_path / "one" / "checkpoints").mkdir()
+    longer = replace(RECIPE, options={**RECIPE.options, "max_steps": 4})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainings, "_train_here", lambda words, folder: None)
+        run_trainings([longer], tmp_path, here=True)
+    assert [path.name for path in (tmp_path / "one").iterdir()] == [STATE]
+    run_trainings([longer], tmp_path, here=True)
+    assert len(begun) == 2
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -146,7 +161,7 @@ def test_killed_it_takes_its_training_along_and_goes_on(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     begun = [(out / f"run-{n}" / "begun.txt").read_text().splitlines() for n in (1, 2)]
-    assert begun == [["--overwrite true", "--max_steps 40"], ["--overwrite true"]]  # new, and gone on with
+    assert [len(one) for one in begun] == [2, 1]  # gone on with, and new
     assert "80 steps" in ended.stderr or "training: " in ended.stderr
 
 
