@@ -52,6 +52,10 @@ class Config(StudyOptions):
     """Acoustic models, text, and the corpora for tuning and testing."""
 
     renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+    replaced_by_quick: ClassVar[Sequence[str]] = (
+        "weak", "best", "data_dir", "text", "validation", "test", "other", "word_orders", "character_orders",
+        "lstm_epochs", "lstm_hidden_size", "fusion_utterances", "beam_width",
+    )  # fmt: skip
 
     weak: str | None = None
     """Weak acoustic model: a run's folder or another CTC model."""

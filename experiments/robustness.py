@@ -117,7 +117,7 @@ def measure(config: Config) -> "tuple[Results, str]":
         levels=_levels([condition.used for condition in conditions], samples, runs.profile, metric),
         metric=metric.upper(),
     )
-    return results, differences_from_default(config, "max_steps")
+    return results, differences_from_default(config, "max_steps", "conditions")
 
 
 def _levels(

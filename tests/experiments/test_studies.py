@@ -75,6 +75,7 @@ def test_quick_writes_no_page() -> None:
         (seeds, ["--seeds", "4"], "in place of --seeds; expected it without these: leave out --seeds"),
         (robustness, ["--test", "mine.jsonl"], "in place of --test;"),
         (units, ["--units", "words"], "in place of --units;"),
+        (language_models, ["--best", "runs/mine"], "in place of --best;"),
     ],
 )
 def test_quick_is_refused_with_what_it_replaces(module: Any, words: list[str], said: str, tmp_path: Path) -> None:
