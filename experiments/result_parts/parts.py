@@ -25,13 +25,13 @@ WORDS_LM = "{runs}/librispeech-words.arpa"
 WHISPER_CTC = "{runs}/librispeech-mini-whisper-ctc"
 NOISY = "clean,noise:10,reverb,telephone"
 PARTS: tuple[Part, ...] = (
-    Training("train-digits", "wav2vec2 fine-tuned on spoken digits", 7, "digits"),
+    Training("train-digits", "wav2vec2 fine-tuned on spoken digits", 13, "digits"),
     Training("train-digits-lstm", "an LSTM trained on spoken digits", 10, "digits-lstm"),
     Training("train-digits-whisper-ctc", "Whisper's encoder fine-tuned on digits", 3, "digits-whisper-ctc", "tiny.en"),
     Training(
         "train-digits-strings",
         "wav2vec2 fine-tuned on digits and on strings of them",
-        8,
+        13,
         "digits",
         corpora=("digits/train.jsonl", "built:digits-joined-train"),
         run="digits-strings",
