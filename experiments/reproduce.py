@@ -141,12 +141,12 @@ def reproduce(config: Config) -> list[Reproduced]:
 
 
 def _demo(config: Config, folder: Path) -> Config:
-    """The embedded models on the embedded test corpus, beside the WERs of all of it that README.md gives."""
+    """The embedded models on the embedded test corpus, beside the WERs of all of it that docs/results.md gives."""
     from benchmark.offline import DEMO_CORPUS
     from preprocessing.storage.data_folder import DEMO, reference_of
 
     published = [
-        Published(f"{family}={reference_of(DEMO / family)}", {"demo": wer}, "librispeech", "README.md")
+        Published(f"{family}={reference_of(DEMO / family)}", {"demo": wer}, "librispeech", "docs/results.md")
         for family, wer in (("wav2vec2", 60.7), ("whisper", 17.6))
     ]
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES)
