@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, measured_once, speed_up
 from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, take_turns
-from preprocessing.cli.options import run_command
+from preprocessing.cli.options import check_counts, run_command
 from preprocessing.cli.progress import hide_loading_bars
 from preprocessing.errors import InputError, UsageError, counted
 
@@ -59,8 +59,8 @@ class Config(ExperimentOptions):
 
     def check(self) -> None:
         """Raises UsageError where numbers are out of range or a model comes without its language model."""
-        if min(self.rounds, self.beam_width, self.utterances) < 1:
-            raise UsageError("--rounds, --beam_width and --utterances must be 1 or more: raise them")
+        flags = ("utterances", "beam_width", "rounds")
+        check_counts(*((f"--{flag}", getattr(self, flag), 1) for flag in flags))
         if self.lm is None and (self.model is not None or self.data is not None):
             raise UsageError(
                 "--model or --data without --lm; expected a language model of its words: name an ARPA file"

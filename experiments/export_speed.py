@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import run_experiment
 from experiments.harness.figures import Comparison, Findings, Table, speed_up
-from experiments.harness.rounds import WARM_UP_ROUNDS, Turn, Unavailable, take_turns
+from experiments.harness.rounds import WARM_UP_ROUNDS, Turn, Unavailable, measured_seconds, take_turns
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from experiments.transcribing_speed import (
     Round,
@@ -25,7 +25,7 @@ from experiments.transcribing_speed import (
     save_random,
     system_round,
 )
-from preprocessing.cli.options import run_command
+from preprocessing.cli.options import check_counts, run_command
 from preprocessing.cli.progress import hide_loading_bars
 from preprocessing.errors import InputError, UsageError, counted
 
@@ -94,8 +94,7 @@ def run(config: Config) -> Findings:
     from preprocessing import audio
     from preprocessing.storage.data_folder import DEMO
 
-    if min(config.rounds, config.threads) < 1:
-        raise UsageError("--rounds and --threads must be 1 or more: raise them")
+    check_counts(("--rounds", config.rounds, 1), ("--threads", config.threads, 1))
     if (config.model is None) != (config.test is None):
         raise UsageError("--model and --test belong together; expected both or neither: add the other one")
     rounds = 1 if config.quick else config.rounds
@@ -123,14 +122,9 @@ def run(config: Config) -> Findings:
         trained.mkdir(exist_ok=True)
         _export(model, trained, graphs, config.test)
         words = _word_errors(model, trained, graphs, config)
-    missing = {name: found.reason for name, found in turns.items() if isinstance(found, Unavailable)}
+    seconds, missing = measured_seconds(turns)
     if missing:
         raise InputError(f"{', '.join(missing)} could not transcribe: {next(iter(missing.values()))}")
-    seconds = {
-        name: [turn.seconds for turn in found[WARM_UP_ROUNDS:]]
-        for name, found in turns.items()
-        if not isinstance(found, Unavailable)
-    }
     comparisons = [
         speed_up(name, PIPELINE, seconds[name], seconds[PIPELINE], MINIMUM_RATIO if name == OPENVINO_INT8 else None)
         for name in (OPENVINO_INT8, *[name for name in graphs if name != OPENVINO_INT8], TORCH)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
-from preprocessing.cli.options import run_command
+from preprocessing.cli.options import check_counts, check_ranges, run_command
 from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,8 +76,12 @@ class Coverage:
 
 def run(config: Config) -> Findings:
     """Simulate every number of speakers in turn."""
-    if not 0 <= config.variation <= LARGEST_VARIATION:
-        raise UsageError(f"--variation is {config.variation:g}; expected 0 to {LARGEST_VARIATION:g}: choose another")
+    check_counts(("--trials", config.trials, 1))
+    check_ranges(
+        ("--wer", config.wer, "above 0, below 1", 0 < config.wer < 1),
+        ("--concentration", config.concentration, "above 0", config.concentration > 0),
+        ("--variation", config.variation, f"0 to {LARGEST_VARIATION:g}", 0 <= config.variation <= LARGEST_VARIATION),
+    )
     for flag, ends in (("--utterances", config.utterances), ("--words", config.words)):
         if not (len(ends) == 2 and 1 <= ends[0] <= ends[1]):
             raise UsageError(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from experiments.harness.command import run_experiment
-from experiments.harness.figures import Comparison, Findings, cost_ratio, speed_up
-from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, call_apart, seconds_of
+from experiments.harness.figures import Comparison, Findings, measured_once, speed_up
+from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, call_apart, measured_seconds, take_turns
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from preprocessing.cli.options import run_command
 from preprocessing.errors import InputError, counted
@@ -54,16 +54,14 @@ def run(config: Config) -> Findings:
     missing: dict[str, str] = {}
     for question in QUESTIONS:
         peers = {name: peer for name, peer, _ in question.peers}
-        found = seconds_of(question.what, {OURS: question.ours, **peers}, paths, rounds)
-        mine = found[OURS]
-        if isinstance(mine, Unavailable):
-            raise InputError(f"{question.what}: {mine.reason}")
+        turns = take_turns(question.what, {OURS: question.ours, **peers}, paths, WARM_UP_ROUNDS + rounds)
+        seconds, reasons = measured_seconds(turns)
+        if OURS in reasons:
+            raise InputError(f"{question.what}: {reasons[OURS]}")
+        missing |= reasons
         for name, _, minimum in question.peers:
-            theirs = found[name]
-            if isinstance(theirs, Unavailable):
-                missing[name] = theirs.reason
-            else:
-                comparisons.append(speed_up(question.what, name, mine, theirs, minimum))
+            if name in seconds:
+                comparisons.append(speed_up(question.what, name, seconds[OURS], seconds[name], minimum))
     comparisons.append(compare_memory(paths, QUICK_LONG_MINUTES if config.quick else LONG_MINUTES))
     settings = (
         f"{len(paths)} utterances, {counted(rounds, 'round')} after {WARM_UP_ROUNDS} of warm-up, a process each, one "
@@ -227,7 +225,16 @@ def compare_memory(paths: Sequence[Path], long_minutes: int) -> Comparison:
             peaks.append(call_apart(f"memory of {minutes} minutes", stream_through_log_mel, path) / 1e6)
     long, short = peaks
     what = f"memory, {long_minutes / 60:g} h streamed"
-    return cost_ratio(what, f"{SHORT_MINUTES} min", long, short, "MB", MAXIMUM_MEMORY_RATIO)
+    return measured_once(
+        what,
+        f"{SHORT_MINUTES} min",
+        ours=long,
+        theirs=short,
+        unit="MB",
+        advantage=long / short,
+        advantage_unit="x",
+        maximum=MAXIMUM_MEMORY_RATIO,
+    )
 
 
 def stream_through_log_mel(path: Path) -> int:

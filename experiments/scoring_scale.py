@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.rounds import call_apart
-from preprocessing.cli.options import check_counts, run_command
+from preprocessing.cli.options import check_counts, check_ranges, run_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +65,11 @@ class Cost:
 
 
 def run(config: Config) -> Findings:
-    """Score a tenth of the utterances, then all. Raises UsageError for a count below 1."""
-    check_counts(("--utterances", config.utterances, 1))
+    """Score a tenth of the utterances, then all. Raises UsageError for a number out of range."""
+    check_counts(
+        ("--utterances", config.utterances, 1), ("--words", config.words, 1), ("--speakers", config.speakers, 0)
+    )
+    check_ranges(("--wer", config.wer, "0 to 1", 0 <= config.wer <= 1))
     most = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances
     costs = [measure(config, count) for count in sorted({max(most // 10, 1), most})]
     headings = ("utterances", "seconds", "of them on the processor", "peak of memory, MB", "WER")

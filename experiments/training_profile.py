@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.options import run_command
+from preprocessing.cli.options import check_counts, run_command
 from preprocessing.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def run(config: Config) -> Findings:
 
     device = resolve_device(config.device)
     sizes = [10.0] if config.quick else BATCH_SECONDS[device] if config.batch_seconds is None else config.batch_seconds
-    if config.steps < 1 or not sizes or min(sizes) <= 0:
-        raise UsageError("--steps must be 1 or more and --batch_seconds above 0: raise them")
+    check_counts(("--steps", config.steps, 1))
+    if not sizes or min(sizes) <= 0:
+        raise UsageError(f"--batch_seconds is {sizes}; expected numbers above 0, as in 20,40: change it")
     n_utterances = min(config.utterances, 8) if config.quick else config.utterances
     profiles: list[Profile] = []
     too_large: list[str] = []

@@ -18,8 +18,8 @@ from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.rounds import call_apart
 from finetune.training.log import read_log
-from preprocessing.cli.options import run_command
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.options import check_counts, run_command
+from preprocessing.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,10 +58,7 @@ class Cost:
 
 def run(config: Config) -> Findings:
     """Train on both manifests. Raises UsageError for a count that is too low."""
-    if config.lines < 1000 or config.steps < 2:
-        raise UsageError(
-            f"--lines is {config.lines} and --steps {config.steps}; expected 1,000 and 2 or more: raise them"
-        )
+    check_counts(("--lines", config.lines, 1000), ("--steps", config.steps, 2))
     lines = min(config.lines, QUICK_LINES) if config.quick else config.lines
     steps = min(config.steps, QUICK_STEPS) if config.quick else config.steps
     costs = []

@@ -16,8 +16,8 @@ from experiments.harness.figures import Comparison, Findings, measured_once, rat
 from experiments.harness.rounds import Implementation, Unavailable, peak_gflops, take_turns
 from preprocessing.cli.cores import usable_cores
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.options import run_command
-from preprocessing.errors import InputError, UsageError, counted
+from preprocessing.cli.options import check_counts, run_command
+from preprocessing.errors import InputError, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,8 +85,8 @@ def run(config: Config) -> Findings:
     from experiments.harness.fine_tuning import prepare
 
     device = resolve_device(config.device)
-    if config.steps < 1 or config.rounds < 1 or config.warmup_steps < 0:
-        raise UsageError("--steps and --rounds must be 1 or more, --warmup_steps 0 or more: raise them")
+    flags = (("batch_size", 1), ("steps", 1), ("rounds", 1), ("warmup_steps", 0))
+    check_counts(*((f"--{flag}", getattr(config, flag), minimum) for flag, minimum in flags))
     threads = usable_cores()
     rounds = 1 if config.quick else config.rounds
     with tempfile.TemporaryDirectory() as folder:

@@ -17,12 +17,13 @@ from experiments.harness.rounds import (
     Implementation,
     Turn,
     Unavailable,
+    measured_seconds,
     peak_gflops,
     take_turns,
 )
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.options import run_command
+from preprocessing.cli.options import check_counts, run_command
 from preprocessing.cli.progress import hide_loading_bars
 from preprocessing.errors import InputError, UsageError, counted
 
@@ -87,8 +88,7 @@ def run(config: Config) -> Findings:
     from preprocessing import audio
     from preprocessing.storage.data_folder import DEMO
 
-    if min(config.rounds, config.threads) < 1:
-        raise UsageError("--rounds and --threads must be 1 or more: raise them")
+    check_counts(("--rounds", config.rounds, 1), ("--threads", config.threads, 1))
     if config.whisper and config.precision != "auto":
         raise UsageError(f"--precision is {config.precision}, and Whisper chooses its own: leave one of the two out")
     device = resolve_device(config.device)
@@ -119,13 +119,8 @@ def run(config: Config) -> Findings:
         pair: dict[str, Implementation] = {OURS: ours, AS_IT_COMES: pipeline_as_it_comes}
         words = _transcribe("words", pair, compared, 0, config.threads)
         minimum_ratios, peer = MINIMUM_RATIOS[device], AS_IT_COMES
-    missing = {name: found.reason for name, found in timed.items() if isinstance(found, Unavailable)}
-    seconds = {
-        name: [turn.seconds for turn in turns[WARM_UP_ROUNDS:]]
-        for name, turns in timed.items()
-        if not isinstance(turns, Unavailable)
-    }
-    if OURS not in seconds:
+    seconds, missing = measured_seconds(timed)
+    if OURS in missing:
         raise InputError(f"this project's system could not transcribe: {missing[OURS]}")
     comparisons = compare_seconds(seconds, minimum_ratios)
     mine, theirs = (_hypotheses(words[name]) for name in (OURS, peer))

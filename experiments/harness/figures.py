@@ -15,7 +15,9 @@ from preprocessing.errors import UserError
 from preprocessing.storage.atomic_write import write_output
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
     from rich.table import Table as RichTable
 
 SCHEMA = 2  # of the JSON file; 1 had what, at_least and at_most for quantity, minimum and maximum
@@ -93,39 +95,20 @@ def speed_up(
     quantity: str, peer: str, ours: Sequence[float], theirs: Sequence[float], minimum: float | None
 ) -> Comparison:
     """How many times faster ours is: the median of the pairwise ratios of seconds, beside both medians in ms."""
-    low, middle, high = _quartiles_of_ratios(theirs, ours)
-    ours_ms, theirs_ms = (1000.0 * _median(seconds) for seconds in (ours, theirs))
-    return Comparison(
-        quantity=quantity,
-        peer=peer,
-        ours=ours_ms,
-        theirs=theirs_ms,
-        unit="ms",
-        advantage=middle,
-        low=low,
-        high=high,
-        advantage_unit="x",
-        minimum=minimum,
-    )
+    import numpy as np
+
+    milliseconds = 1000 * np.array(ours), 1000 * np.array(theirs)
+    return _of_rounds(quantity, peer, *milliseconds, "ms", milliseconds[1] / milliseconds[0], "x", minimum)
 
 
 def rate_ratio(
     quantity: str, peer: str, ours: Sequence[float], theirs: Sequence[float], unit: str, minimum: float | None
 ) -> Comparison:
     """How many times the peer's rate ours is: the median of the pairwise ratios, beside both medians in `unit`."""
-    low, middle, high = _quartiles_of_ratios(ours, theirs)
-    return Comparison(
-        quantity=quantity,
-        peer=peer,
-        ours=_median(ours),
-        theirs=_median(theirs),
-        unit=unit,
-        advantage=middle,
-        low=low,
-        high=high,
-        advantage_unit="x",
-        minimum=minimum,
-    )
+    import numpy as np
+
+    rates = np.array(ours), np.array(theirs)
+    return _of_rounds(quantity, peer, *rates, unit, rates[0] / rates[1], "x", minimum)
 
 
 def gain_in_db(
@@ -134,33 +117,37 @@ def gain_in_db(
     """How many dB better ours is on average, beside both means."""
     import numpy as np
 
-    differences = np.array(ours) - np.array(theirs)
-    low, high = (float(quantile) for quantile in np.quantile(differences, [0.25, 0.75]))
+    levels = np.array(ours), np.array(theirs)
+    return _of_rounds(quantity, peer, *levels, "dB", levels[0] - levels[1], "dB", minimum, centre=np.mean)
+
+
+def _of_rounds(
+    quantity: str,
+    peer: str,
+    ours: "NDArray[np.float64]",
+    theirs: "NDArray[np.float64]",
+    unit: str,
+    advantages: "NDArray[np.float64]",
+    advantage_unit: str,
+    minimum: float | None,
+    centre: "Callable[[NDArray[np.float64]], np.floating] | None" = None,
+) -> Comparison:
+    """A comparison of medians, or of another centre, with the quartiles of the advantages."""
+    import numpy as np
+
+    centre = centre or np.median
+    low, high = (float(one) for one in np.quantile(advantages, [0.25, 0.75]))
     return Comparison(
         quantity=quantity,
         peer=peer,
-        ours=float(np.mean(ours)),
-        theirs=float(np.mean(theirs)),
-        unit="dB",
-        advantage=float(differences.mean()),
+        ours=float(centre(ours)),
+        theirs=float(centre(theirs)),
+        unit=unit,
+        advantage=float(centre(advantages)),
         low=low,
         high=high,
-        advantage_unit="dB",
+        advantage_unit=advantage_unit,
         minimum=minimum,
-    )
-
-
-def cost_ratio(quantity: str, peer: str, ours: float, theirs: float, unit: str, maximum: float) -> Comparison:
-    """Ours over theirs of a cost that was measured once, such as memory; it may not exceed `maximum`."""
-    return measured_once(
-        quantity,
-        peer,
-        ours=ours,
-        theirs=theirs,
-        unit=unit,
-        advantage=ours / theirs,
-        advantage_unit="x",
-        maximum=maximum,
     )
 
 
@@ -190,19 +177,6 @@ def measured_once(
         minimum=minimum,
         maximum=maximum,
     )
-
-
-def _quartiles_of_ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
-    import numpy as np
-
-    low, middle, high = (float(q) for q in np.quantile(np.array(above) / np.array(below), [0.25, 0.5, 0.75]))
-    return low, middle, high
-
-
-def _median(values: Sequence[float]) -> float:
-    import numpy as np
-
-    return float(np.median(values))
 
 
 def print_findings(findings: Findings) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from experiments.harness.command import progress
@@ -56,15 +55,13 @@ class _Done:
     steps: int
 
 
-def seconds_of(
-    what: str, implementations: Mapping[str, Implementation], paths: Sequence[Path], rounds: int
-) -> dict[str, list[float] | Unavailable]:
-    """Seconds of each implementation's rounds after the warm-up, in order; Unavailable for one that cannot run here."""
-    turns = take_turns(what, implementations, list(paths), WARM_UP_ROUNDS + rounds)
-    return {
-        name: found if isinstance(found, Unavailable) else [turn.seconds for turn in found[WARM_UP_ROUNDS:]]
-        for name, found in turns.items()
-    }
+def measured_seconds(
+    turns: Mapping[str, Sequence[Turn] | Unavailable],
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Seconds of each implementation's rounds after the warm-up, and why those that could not take part are missing."""
+    available = {name: found for name, found in turns.items() if not isinstance(found, Unavailable)}
+    missing = {name: found.reason for name, found in turns.items() if isinstance(found, Unavailable)}
+    return {name: [one.seconds for one in found[WARM_UP_ROUNDS:]] for name, found in available.items()}, missing
 
 
 def take_turns(

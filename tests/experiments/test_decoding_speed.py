@@ -62,7 +62,7 @@ def test_beside_pyctcdecode(tmp_path: Path) -> None:
     [
         (Config(data=str(DEMO / "corpus" / "train.jsonl")), "without --lm; expected a language model"),
         (Config(model="whisper=base.en", lm=Path("words.arpa")), "name a CTC model"),
-        (Config(beam_width=0), "must be 1 or more"),
+        (Config(beam_width=0), "--beam_width is 0; expected 1 or more"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(config: Config, said: str) -> None:

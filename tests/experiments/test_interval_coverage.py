@@ -114,5 +114,17 @@ def test_the_command_prints_a_row_for_each_number_of_speakers(capsys: pytest.Cap
     command(["--speakers", "[5, 6]", "--trials", "20"])
     rows = [row.split() for row in capsys.readouterr().out.splitlines() if row.count("%") == 5]
     assert [row[0] for row in rows] == ["5", "6"]
-    with pytest.raises(UsageError, match="--variation is 9; expected 0 to 5"):
-        command(["--variation", "9"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--variation", "9"], "--variation is 9; expected 0 to 5"),
+        (["--wer", "10"], "--wer is 10; expected above 0, below 1"),
+        (["--concentration", "0"], "--concentration is 0; expected above 0"),
+        (["--trials", "0"], "--trials is 0; expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(options: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        command(options)

@@ -24,6 +24,7 @@ def test_scoring_imports_no_library_that_it_does_not_count_with() -> None:
     assert heavy.stdout.strip() == "set()", heavy.stderr
 
 
-def test_no_utterances_are_wrong_usage() -> None:
-    with pytest.raises(UsageError, match="--utterances is 0"):
-        main(["--utterances", "0"])
+@pytest.mark.parametrize(("flag", "value"), [("utterances", "0"), ("words", "0"), ("wer", "10")])
+def test_numbers_out_of_range_are_wrong_usage(flag: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"--{flag} is {value}; expected"):
+        main([f"--{flag}", value])

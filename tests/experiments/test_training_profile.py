@@ -40,7 +40,14 @@ def test_batches_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "batches of 200 s do not fit into memory; batches of 200 s compiled do not" in found.settings
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"batch_seconds": []}, {"batch_seconds": [80.0, 0.0]}])
-def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="--steps must be 1 or more"):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"steps": 0}, "--steps is 0; expected 1 or more"),
+        ({"batch_seconds": []}, r"--batch_seconds is \[\]; expected numbers above 0"),
+        ({"batch_seconds": [80.0, 0.0]}, r"--batch_seconds is \[80.0, 0.0\]; expected numbers above 0"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
         training_profile.run(Config(device="cpu", **options))
