@@ -5,6 +5,7 @@ Nothing is measured here. torch, numpy, rich and matplotlib are imported where t
 
 import dataclasses
 import json
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 SCHEMA = 2  # of the JSON file; 1 had what, at_least and at_most for quantity, minimum and maximum
-NARROWEST = 120  # columns of a terminal: the table of comparisons needs as many
-HEADING_WIDTH = 11  # columns of a heading in a table that would be wider
+WIDEST = 1000  # columns: a table is printed as wide as it is, as a cell that is cut or folded cannot be copied
+TERMINAL_WIDTH = 120  # columns; in a wider table, headings take several lines
+HEADING_WIDTH = 11  # columns of such a heading
 
 
 class FallsShortError(UserError):
@@ -182,9 +184,8 @@ def measured_once(
 def print_findings(findings: Findings) -> None:
     """Print tables, settings and missing peers on stdout."""
     from rich.console import Console
-    from rich.measure import Measurement
 
-    console = Console(width=max(Console().width, NARROWEST))
+    console = Console(width=WIDEST)
     console.print(findings.title, style="bold", markup=False, highlight=False)
     if findings.comparisons:
         headings = ("", "beside", "ours", "theirs", "ratio or gain", "quartiles", "required")
@@ -200,15 +201,11 @@ def print_findings(findings: Findings) -> None:
             )
             for one in findings.comparisons
         ]
-        console.print(_rich(Table(headings, rows), left=("beside", "required")))
+        console.print(_rich(Table(headings, rows)))
     for table in findings.tables:
         if table.title:
             console.print(table.title, markup=False, highlight=False, soft_wrap=True)
-        shown = _rich(table)
-        console.width = max(
-            console.width, Measurement.get(console, console.options.update(max_width=500), shown).maximum
-        )
-        console.print(shown)
+        console.print(_rich(table))
     for answer in findings.answers:
         console.print(f"- {answer}", markup=False, highlight=False, soft_wrap=True)
     if findings.settings:
@@ -217,21 +214,19 @@ def print_findings(findings: Findings) -> None:
         console.print(f"{peer} is missing: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _rich(table: Table, left: Sequence[str] = ()) -> "RichTable":
-    """The table for a terminal; numbers, so every column but the first and those in `left`, to the right. The bold of
-    Markdown is left out.
-    """
+def _rich(table: Table) -> "RichTable":
+    """The table for a terminal, without Markdown's bold; columns of numbers, but for the first, to the right."""
     from rich import box
     from rich.table import Table as RichTable
 
     rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(table.headings, *rows, strict=True)]
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, heading in enumerate(table.headings):
-        to_left = place == 0 or heading in left
-        if sum(widths) + 2 * len(widths) > NARROWEST:  # headings take several lines, so that no cell is cut
+    for place, (heading, *cells) in enumerate(zip(table.headings, *rows, strict=True)):
+        numbers = place > 0 and all(re.match(r"[-+<\d]|$", cell) for cell in cells)
+        if sum(widths) + 2 * len(widths) > TERMINAL_WIDTH:
             heading = "\n".join(textwrap.wrap(heading, HEADING_WIDTH))
-        shown.add_column(heading, justify="left" if to_left else "right", no_wrap=not to_left, overflow="fold")
+        shown.add_column(heading, justify="right" if numbers else "left", no_wrap=True)
     for row in rows:
         shown.add_row(*row)
     return shown

@@ -17,7 +17,7 @@ import pytest
 from experiments.__main__ import list_experiments
 from experiments.harness import rounds
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, speed_up
+from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, print_findings, speed_up
 from experiments.harness.rounds import Unavailable, call_apart, report_step, take_turns
 from experiments.harness.trainings import content_sha256
 from preprocessing.errors import InputError, UsageError
@@ -102,6 +102,15 @@ def test_findings_are_printed_and_written(tmp_path: Path, capsys: pytest.Capture
     (figure,) = json.loads((tmp_path / "new" / "found.json").read_text())["figures"]
     assert (figure["advantage"], figure["minimum"], figure["holds"]) == (4.0, 3.0, True)
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_and_texts_stand_left_uncut_and_numbers_right(capsys: pytest.CaptureFixture[str]) -> None:
+    name, text = "a-part-that-is-typed", "what it is about, in many words" * 3
+    rows = [(name, text, "9 min", "**1.5** [0, 2]", ""), ("b", "short", "10 min", "", "")]
+    print_findings(Findings("Title", "", tables=[Table(("part", "what", "about", "WER", ""), rows)]))
+    first, second = capsys.readouterr().out.splitlines()[-3:-1]
+    assert first.split() == [name, *text.split(), "9", "min", "1.5", "[0,", "2]"]
+    assert second.index("short") == first.index(text) and second.rindex("min") == first.index(" min") + 1
 
 
 def test_a_figure_that_falls_short_ends_with_1_after_the_report(tmp_path: Path) -> None:
