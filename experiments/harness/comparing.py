@@ -169,7 +169,7 @@ def sentence(
     different: the verdict of the test after correction for so many comparisons; None: the interval alone decides.
     """
     if compared.difference.low == compared.difference.high == 0:
-        return f"{compared.first} and {compared.second} make the same number of errors in every {test.unit}."
+        return f"{compared.first} and {compared.second} make the same number of errors on every {test.unit}."
     found = verdict(compared.first, compared.second, compared.difference, different, metric)
     if compared.spans_zero or different is False:
         found = f"{found} {settling(compared, test, comparisons, metric)}"

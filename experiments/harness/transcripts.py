@@ -37,7 +37,8 @@ class CorpusUsed:
 
     def described(self) -> str:
         """Such as "test-other, 60 utterances, 7.7 min, 6 speakers, 95 % intervals over speakers"."""
-        size = f"{self.utterances} utterances, {self.minutes:.1f} min, {self.speakers} speakers"
+        utterances, speakers = counted(self.utterances, "utterance"), counted(self.speakers, "speaker")
+        size = f"{utterances}, {self.minutes:.1f} min, {speakers}"
         return f"{self.name}, {size}, 95 % intervals over {self.unit}s"
 
 

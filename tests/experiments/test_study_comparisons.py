@@ -56,7 +56,8 @@ def test_an_open_difference_says_how_much_would_settle_it() -> None:
     never = replace(small, difference=Rate(-1e-5, -0.02, 0.02))
     assert "needs over 1,000 times the test speech" in sentence(never, TESTED)
     equal = replace(small, difference=Rate(0.0, 0.0, 0.0))
-    assert sentence(equal, TESTED) == "a and b make the same number of errors in every speaker."
+    assert sentence(equal, TESTED) == "a and b make the same number of errors on every speaker."
+    assert replace(TESTED, utterances=1, speakers=1).described().startswith("test, 1 utterance, 7.7 min, 1 speaker, ")
 
 
 @pytest.mark.parametrize(
