@@ -8,6 +8,7 @@ against the third. Differences are paired, their p-values corrected over all con
     python -m experiments.robustness --docs true
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,10 +168,10 @@ def _held_out(folder: Path, config: Config, room: Path) -> tuple[Path, Path]:
     noises = [one.resolve() for one in sorted((data_folder(config.data_dir) / "noise").glob("*.ogg"))]
     linked = {"test-noises": [one for one in noises if HELD_OUT.search(one.name)], "test-rooms": [room]}
     for name, paths in linked.items():
-        (folder / name).mkdir(exist_ok=True)
+        shutil.rmtree(folder / name, ignore_errors=True)  # links into another data folder
+        (folder / name).mkdir()
         for path in paths:
-            if not (folder / name / path.name).is_symlink():
-                (folder / name / path.name).symlink_to(path)
+            (folder / name / path.name).symlink_to(path)
     return folder / "test-noises", folder / "test-rooms"
 
 

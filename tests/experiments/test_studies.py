@@ -304,6 +304,18 @@ def test_an_utterance_that_a_system_fails_on_counts_as_deleted_and_is_tried_agai
     assert moody.asked == [lengths[1]] * 2  # the first one warms up
 
 
+def test_noises_and_room_of_the_test_are_those_of_the_present_data_folder(tmp_path: Path) -> None:
+    for folder, names in (("before", ("2-1", "4-1", "5-1")), ("now", ("3-1", "4-1"))):
+        (tmp_path / folder / "noise").mkdir(parents=True)
+        for name in names:
+            (tmp_path / folder / "noise" / f"rain_{name}.ogg").write_text(folder)
+    for folder in ("before", "now"):
+        config = robustness.Config(data_dir=tmp_path / folder)
+        noises, rooms = robustness._held_out(tmp_path, config, tmp_path / folder / "room.wav")
+    assert [(path.name, path.read_text()) for path in noises.iterdir()] == [("rain_4-1.ogg", "now")]
+    assert [path.readlink() for path in rooms.iterdir()] == [tmp_path / "now" / "room.wav"]
+
+
 def test_words_never_seen_in_training_are_counted_apart() -> None:
     samples = [written("1", "turn the lamp on", "turn a lamp"), written("2", "the lamp", "the camp")]
     found = units.unseen_errors([samples], "verbatim", {"turn", "the"})
