@@ -88,6 +88,8 @@ def run(config: Config) -> Findings:
     from preprocessing.storage.data_folder import DEMO, reference_of
     from preprocessing.text.languages import common_language
 
+    if config.save and config.model is None:
+        raise UsageError("--save true without --model; expected the model whose confidence it is: name a run's folder")
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
     if config.save and not Path(model.reference).is_dir():
         raise UsageError(

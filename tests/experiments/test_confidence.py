@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.confidence import judge
+from experiments.confidence import Config, judge, run
 from finetune.alignment.confidence import MEASURES, word_confidences
 from finetune.alignment.forced import align_greedy
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from preprocessing.corpus import Utterance
+from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 
 
@@ -57,3 +58,8 @@ def test_words_have_the_confidences_of_their_alignment() -> None:
     assert found.correct == [True, False, True] and (found.counts.errors, found.counts.reference_length) == (1, 2)
     for measure in MEASURES:
         assert found.confidences[measure] == pytest.approx(word_confidences(log_probs, words, measure))
+
+
+def test_the_embedded_demo_is_given_no_calibration() -> None:
+    with pytest.raises(UsageError, match="--save true without --model; expected the model whose confidence it is"):
+        run(Config(save=True, quick=True))
