@@ -39,6 +39,7 @@ def test_more_word_errors_than_the_peer_fall_short(mine: str, points: float, hol
     assert found.holds is holds
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(THERE, reason="pyctcdecode is installed")
 def test_a_peer_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
