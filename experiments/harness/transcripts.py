@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
+from preprocessing.cli.progress import hide_loading_bars
 from preprocessing.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def transcribe(
     if left:
         import torch
 
+        hide_loading_bars()
         system, clock = load_system(spec, LoadOptions("cpu", language)), DeviceClock("cpu")
         with (
             progress(f"transcribing with {spec.name}", len(left), "utterances") as advance,

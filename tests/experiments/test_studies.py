@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers.utils import logging
 
 from benchmark.results import Sample
 from experiments import hours, language_models, robustness, seeds, units
@@ -291,6 +292,7 @@ def test_an_utterance_that_a_system_fails_on_counts_as_deleted_and_is_tried_agai
     lengths = [len(load_waveform(one)) for one in tested]
     spec = system_spec("moody", f"wav2vec2={ROOT / 'demo' / 'wav2vec2'}")
     moody.failing = set(lengths)
+    logging.enable_progress_bar()
     with pytest.raises(InputError, match=r"moody fails on all of 3 utterances \(ValueError: too long\)"):
         transcribe(spec, tested, tmp_path)
     moody.failing = {lengths[1]}
@@ -302,6 +304,7 @@ def test_an_utterance_that_a_system_fails_on_counts_as_deleted_and_is_tried_agai
     again = transcribe(spec, tested, tmp_path)
     assert again[1].hypothesis == f"{lengths[1]} samples" and again[0] == found[0] and again[0].seconds.decode == 0
     assert moody.asked == [lengths[1]] * 2  # the first one warms up
+    assert not logging.is_progress_bar_enabled()  # of a checkpoint that is loaded
 
 
 def test_noises_and_room_of_the_test_are_those_of_the_present_data_folder(tmp_path: Path) -> None:
