@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
+from experiments.harness.study import with_interval
 from preprocessing.cli.options import run_command
 from preprocessing.errors import UsageError
 
@@ -93,7 +94,7 @@ def run(config: Config) -> Findings:
     levels = measure_levels(config, system, corpus.utterances, noise)
 
     headings = ("noise", "WER as it is, %", "WER denoised, %", "change, points")
-    rows = [(one.condition, *map(_percent, (one.plain, one.denoised, one.change))) for one in levels]
+    rows = [(one.condition, *map(with_interval, (one.plain, one.denoised, one.change))) for one in levels]
     return Findings(
         "Word error rate with and without noise removal",
         f"{len(corpus.utterances)} utterances, {model}, noise of {noise}; profile {config.profile}; 95 % intervals",
@@ -149,10 +150,6 @@ def transcribe(system: "System", waveform: "Tensor") -> str:
     """The system's text of one waveform [samples]."""
     (hypothesis,) = system.text(system.forward(system.features([waveform])))
     return hypothesis
-
-
-def _percent(rate: "Rate") -> str:
-    return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def _draw(axes: "Axes", levels: Sequence[Level]) -> None:

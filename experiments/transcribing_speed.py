@@ -7,6 +7,7 @@ With --whisper true, the embedded Whisper or --model instead. Exit code 1 if a f
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -292,17 +293,10 @@ def compare_seconds(seconds: Mapping[str, Sequence[float]], minimum_ratios: Mapp
 
 def words_apart(ours: Sequence[str], theirs: Sequence[str], peer: str) -> Comparison:
     """Words of ours that differ from the peer's, in % of the peer's words: WER can differ by no more than that."""
-    import jiwer
+    from finetune.metrics.error_rates import ErrorCounts, word_errors
 
-    their_words = " ".join(theirs).split()
-    if their_words:
-        pairs = [(reference, hypothesis) for reference, hypothesis in zip(theirs, ours, strict=True) if reference]
-        counted = jiwer.process_words([reference for reference, _ in pairs], [hypothesis for _, hypothesis in pairs])
-        inserted = sum(len(own.split()) for own, other in zip(ours, theirs, strict=True) if not other)
-        edits = counted.substitutions + counted.deletions + counted.insertions + inserted
-    else:
-        edits = len(" ".join(ours).split())
-    apart = 100.0 * edits / max(len(their_words), 1)
+    counts = sum(starmap(word_errors, zip(theirs, ours, strict=True)), ErrorCounts())
+    apart = 100.0 * counts.errors / max(counts.reference_length, 1)
     return measured_once(
         "words apart",
         peer,
