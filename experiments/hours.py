@@ -32,7 +32,7 @@ from experiments.harness.trainings import (
     length_options,
     located,
     quick_options,
-    recipe_path,
+    recipe_paths,
     whisper_weights,
 )
 from preprocessing.cli.options import check_counts, run_command
@@ -129,7 +129,7 @@ def measure(config: Config) -> "tuple[Results, str]":
             recipes=[str(CONFIGS / "librispeech-mini-lstm.yaml")],
             whisper_models=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
         )  # fmt: skip
-    recipes = [recipe_path(one, "--recipes") for one in config.recipes]
+    recipes = recipe_paths(config.recipes, "--recipes")
     corpus = open_corpus(located(config.data))
     parts = write_parts(corpus.utterances, config.minutes, folder / "parts")
     tested = open_test(located(config.test), limit=8 if config.quick else None)

@@ -24,7 +24,7 @@ from experiments.harness.trainings import (
     length_options,
     located,
     quick_options,
-    recipe_path,
+    recipe_paths,
 )
 from preprocessing.cli.options import check_counts, run_command
 
@@ -69,8 +69,7 @@ def measure(config: Config) -> "tuple[Results, str]":
     recipes = {CONFIGS / "digits-lstm.yaml": "demo/corpus/test.jsonl"} if config.quick else config.recipes
     seeds = range(1, 1 + (3 if config.quick else config.seeds))
     prepared = []
-    for recipe, reference in recipes.items():
-        path = recipe_path(recipe, "--recipes")
+    for path, reference in zip(recipe_paths(recipes, "--recipes"), recipes.values(), strict=True):
         options: dict[str, Any] = {"report_to": "none"} | length_options(path, config.max_steps, 4)
         if config.quick:
             options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -230,6 +230,20 @@ def recipe_path(reference: str | Path, flag: str) -> Path:
             "the path"
         )
     return path
+
+
+def recipe_paths(references: Iterable[str | Path], flag: str) -> list[Path]:
+    """Configurations as of `recipe_path`. Raises UsageError also where two files have the same name, which is that of
+    their runs and of their rows.
+    """
+    paths = [recipe_path(one, flag) for one in references]
+    names = [path.name for path in paths]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(
+            f"{flag} names {names.count(doubled)} files {doubled}; expected different names, as runs are named after "
+            "them: rename or copy them"
+        )
+    return paths
 
 
 def base_options(recipe: Path, folder: Path) -> dict[str, Any]:

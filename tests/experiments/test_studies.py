@@ -137,6 +137,19 @@ def test_recipes_are_checked_before_anything_runs(
             seeds.main(["--recipes", tests, "--max_steps", "2", "--output_dir", str(tmp_path)])
 
 
+def test_recipes_of_one_name_are_refused(tmp_path: Path, no_whisper: None) -> None:
+    """Such as the config.yaml of two runs: each would be trained into the other's folder."""
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "config.yaml").write_text("max_steps: 3\n")
+    first, second = tmp_path / "a" / "config.yaml", tmp_path / "b" / "config.yaml"
+    said = "--recipes names 2 files config.yaml; expected different names"
+    with pytest.raises(UsageError, match=said):
+        hours.main(["--recipes", f"[{first},{second}]", "--output_dir", str(tmp_path)])
+    with pytest.raises(UsageError, match=said):
+        seeds.main(["--recipes", f"{{{first}: x.jsonl, {second}: x.jsonl}}", "--output_dir", str(tmp_path)])
+
+
 @pytest.fixture
 def whisper_of_japanese(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Utterance]:
     """A test set of three sentences in which `transcribe` finds 35 characters, each sentence with one error or none."""
