@@ -117,9 +117,9 @@ def run(config: Config) -> Findings:
     changes = get_args(Change)
     with progress("aligning texts", len(changes), "texts") as advance:
         for change in changes:
-            words, n_changed = changed(truth, change, config.share, random.Random(config.seed))
+            words, n_changed = change_words(truth, change, config.share, random.Random(config.seed))
             pieces = _pieces(model, log_probs, words, seconds, options)
-            found.append(_judged(change, n_changed, pieces, words, clean, recording.segments, segment_of))
+            found.append(_judge(change, n_changed, pieces, words, clean, recording.segments, segment_of))
             advance(1)
     headings = ("words of the text", "changed", "pieces", "wrong", "kept", "minutes kept", "wrong among kept")
     rows = [
@@ -145,7 +145,7 @@ def run(config: Config) -> Findings:
     )
 
 
-def changed(
+def change_words(
     words: Sequence[SpokenWord], change: Change, share: float, chosen: "random.Random"
 ) -> tuple[list[SpokenWord], int]:
     """The text with so large a share of its words removed, added or swapped in runs, and how many were."""
@@ -182,7 +182,7 @@ def _pieces(
     return cut(found, seconds, options, written)
 
 
-def _judged(
+def _judge(
     change: str,
     n_changed: int,
     pieces: "Sequence[TextPiece]",

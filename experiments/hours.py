@@ -30,9 +30,9 @@ from experiments.harness.trainings import (
     Training,
     base_options,
     length_options,
-    located,
     quick_options,
     recipe_paths,
+    resolve_reference,
     whisper_weights,
 )
 from preprocessing.cli.options import check_counts, run_command
@@ -130,9 +130,9 @@ def measure(config: Config) -> "tuple[Results, str]":
             whisper_models=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
         )  # fmt: skip
     recipes = recipe_paths(config.recipes, "--recipes")
-    corpus = open_corpus(located(config.data))
+    corpus = open_corpus(resolve_reference(config.data))
     parts = write_parts(corpus.utterances, config.minutes, folder / "parts")
-    tested = open_test(located(config.test), limit=8 if config.quick else None)
+    tested = open_test(resolve_reference(config.test), limit=8 if config.quick else None)
     profile = config.profile or scoring_profile(config.language)
     metric = metric_of(tested, profile, config.language)
     prepared = [(one, _trainings(config, one, parts, folder)) for one in recipes]
@@ -164,9 +164,9 @@ def measure(config: Config) -> "tuple[Results, str]":
             points.append((hours, errors_of(own, profile, metric)))
         families.append(Family(runs.family, recipe.stem, runs.config.max_steps, points))
     results = Results(
-        corpus=corpus_name(located(config.data)),
+        corpus=corpus_name(resolve_reference(config.data)),
         hours=corpus.seconds / 3600,
-        test=describe_test(corpus_name(located(config.test)), tested),
+        test=describe_test(corpus_name(resolve_reference(config.test)), tested),
         profile=profile,
         run_spread=RUN_SPREAD,
         curves=learning_curves(families, whispers),
@@ -231,7 +231,7 @@ def _name(recipe: Path, hours: float, seed: int) -> str:
 def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: Path) -> list[Training]:
     """Every size and seed of one recipe."""
     validation = config.validation_of()
-    options: dict[str, Any] = {"report_to": "none", "data.validation": validation and located(validation)}
+    options: dict[str, Any] = {"report_to": "none", "data.validation": validation and resolve_reference(validation)}
     options["data.validation_share"] = 0.0 if validation else 0.05
     options |= length_options(recipe, config.max_steps, 10) | base_options(recipe, folder)
     if config.quick:

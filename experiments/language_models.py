@@ -261,10 +261,10 @@ def _kinds(decoded: Mapping[str, DecodingErrors], test: Speech) -> "Compared | N
         if not own:
             return None
         best.append(min(own, key=lambda name: decoded[name].validation_wer))
-    return _compared((best[0], best[1]), decoded[best[0]].errors, decoded[best[1]].errors, test)[1]
+    return _compare((best[0], best[1]), decoded[best[0]].errors, decoded[best[1]].errors, test)[1]
 
 
-def _compared(
+def _compare(
     names: tuple[str, str], errors: Sequence[int], other: Sequence[int], speech: Speech
 ) -> "tuple[Rate, Compared]":
     """The WER of the first errors, and it beside that of the others, on the utterances that have the first ones."""
@@ -281,8 +281,8 @@ def _decoding(name: str, own: DecodingErrors, plain: DecodingErrors, tests: dict
     from experiments.study_pages.language_models import GREEDY, Decoding
 
     names = (name, GREEDY)
-    rate, gain = _compared(names, own.errors, plain.errors, tests["test"])
-    others = _compared(names, own.other, plain.other, tests["other"]) if own.other else (None, None)
+    rate, gain = _compare(names, own.errors, plain.errors, tests["test"])
+    others = _compare(names, own.other, plain.other, tests["other"]) if own.other else (None, None)
     is_plain = name == GREEDY
     return Decoding(
         name=name,

@@ -167,7 +167,7 @@ class LogMelFiles:
         return features
 
 
-def _padded(log_mels: "Sequence[Tensor]") -> "Tensor":
+def _pad(log_mels: "Sequence[Tensor]") -> "Tensor":
     """[bins, frames] of each -> one batch [utterances, bins, longest], as training hands it over."""
     import torch
     from torch.nn.functional import pad
@@ -182,7 +182,7 @@ def _workers(paths: Sequence[Path], count: int) -> Round:
     loader: DataLoader[Tensor] = DataLoader(
         LogMelFiles(list(paths) * WORKER_REPEATS),  # type: ignore[arg-type]
         batch_size=BATCH,
-        collate_fn=_padded,
+        collate_fn=_pad,
         num_workers=count,
         persistent_workers=True,
         prefetch_factor=8,

@@ -21,9 +21,9 @@ from experiments.harness.trainings import (
     CONFIGS,
     Training,
     length_options,
-    located,
     quick_options,
     recipe_path,
+    resolve_reference,
 )
 from preprocessing.cli.options import check_counts, run_command
 
@@ -99,7 +99,7 @@ def measure(config: Config) -> "tuple[Results, str]":
     ]
     runs = train_recipe(trainings, config, folder)
     reference = "demo/corpus/test.jsonl" if config.quick else config.test
-    utterances = open_test(located(reference), limit=10 if config.quick else None)
+    utterances = open_test(resolve_reference(reference), limit=10 if config.quick else None)
     noise, room = (None, None) if config.quick else _held_out(folder, config, rooms[-1])
     conditions = parse_conditions(
         QUICK_CONDITIONS if config.quick else config.conditions, seed=0, noise=noise, rooms=room
@@ -113,7 +113,7 @@ def measure(config: Config) -> "tuple[Results, str]":
         hours=runs.hours(),
         augmentation=[_without_files(entry) for entry in augmentation],
         noises=len(noises),
-        test=describe_test(corpus_name(located(reference)), utterances),
+        test=describe_test(corpus_name(resolve_reference(reference)), utterances),
         profile=runs.profile,
         levels=_levels([condition.used for condition in conditions], samples, runs.profile, metric),
         metric=metric.upper(),

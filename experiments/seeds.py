@@ -22,9 +22,9 @@ from experiments.harness.trainings import (
     TINY_LSTM,
     Training,
     length_options,
-    located,
     quick_options,
     recipe_paths,
+    resolve_reference,
 )
 from preprocessing.cli.options import check_counts, run_command
 
@@ -75,14 +75,14 @@ def measure(config: Config) -> "tuple[Results, str]":
             options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
         trainings = [Training(f"{path.stem}-seed-{seed}", path, options, seed) for seed in seeds]
         trainings[0].resolved(folder / "runs")  # what cannot be used is refused before the first training
-        utterances = open_test(located(reference), limit=6 if config.quick else None)
+        utterances = open_test(resolve_reference(reference), limit=6 if config.quick else None)
         prepared.append((path, trainings, reference, utterances))
     found = []
     for path, trainings, reference, utterances in prepared:
         runs = train_recipe(trainings, config, folder)
         base = Path(runs.config.model.base or "").name
         trained = Trained(path.stem, runs.family, base, runs.config.max_steps, runs.hours())
-        test = describe_test(corpus_name(located(reference)), utterances)
+        test = describe_test(corpus_name(resolve_reference(reference)), utterances)
         metric = metric_of(utterances, runs.profile)
         errors = errors_of(list(runs.transcribe(utterances).values()), runs.profile, metric)
         found.append(spread_of(errors, trained, test, runs.profile, metric.upper()))

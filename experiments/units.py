@@ -24,9 +24,9 @@ from experiments.harness.trainings import (
     Training,
     base_options,
     length_options,
-    located,
     quick_options,
     recipe_path,
+    resolve_reference,
 )
 from finetune.training.log import read_log
 from preprocessing.cli.options import check_counts, run_command
@@ -125,7 +125,7 @@ def _study(config: Config, language: Language, folder: Path) -> "Studied":
     data = data_folder(config.data_dir)
     names = [CHARACTERS, "bpe-40"] if config.quick else config.units
     shared = _shared(config, language, data, folder)
-    recipe = Path(located(config.recipe))
+    recipe = Path(resolve_reference(config.recipe))
 
     def trained_with(name: str, n_seeds: int) -> RecipeRuns:
         seeds = range(1, 1 + n_seeds)
@@ -182,7 +182,7 @@ def _shared(config: Config, language: Language, data: Path, folder: Path) -> dic
         "data.profile": language.profile,
         "data.validation_share": 0.0 if language.validation else 0.04,
     }
-    recipe = Path(located(config.recipe))
+    recipe = Path(resolve_reference(config.recipe))
     return shared | base_options(recipe, folder) | length_options(recipe, config.max_steps, 10)
 
 
@@ -221,7 +221,7 @@ def _frame_seconds(run: Path) -> float:
 def _training_texts(references: Sequence[str], normalise: Callable[[str], str]) -> TrainingTexts:
     from experiments.harness.transcripts import open_test
 
-    utterances = [one for reference in references for one in open_test(located(reference))]
+    utterances = [one for reference in references for one in open_test(resolve_reference(reference))]
     texts = [normalise(one.text) for one in utterances]
     words = frozenset(word for text in texts for word in text.split())
     return TrainingTexts(texts, [one.duration for one in utterances], words)

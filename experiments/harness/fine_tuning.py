@@ -301,7 +301,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
     hide_loading_bars()
     processor = Wav2Vec2Processor.from_pretrained(job.folder / "model")
     began = time.perf_counter()
-    prepared = _prepared(job, processor)
+    prepared = _prepare_rows(job, processor)
     preparation_seconds = time.perf_counter() - began
     n_bytes = sum(path.stat().st_size for path in (job.folder / "theirs").glob("*.arrow"))
     arguments = TrainingArguments(
@@ -362,7 +362,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
     return one_round
 
 
-def _prepared(job: TrainingJob, processor: Any) -> Any:
+def _prepare_rows(job: TrainingJob, processor: Any) -> Any:
     """The rows of the manifest as float arrays and labels, in an Arrow file: what the example's first part makes."""
     from datasets import Dataset, disable_progress_bars
 

@@ -78,7 +78,7 @@ def learning_curves(families: Sequence[Family], whispers: Sequence[tuple[str, Er
     curves = []
     for one in families:
         own = [Point(hours, mean_rate(errors), errors.n_runs) for hours, errors in one.points]
-        (at_one_hour, exponent), crossings = _fitted(one.points, whispers)
+        (at_one_hour, exponent), crossings = _fit(one.points, whispers)
         crossings = [replace(each, measured=next(measured), comparisons=len(pairs)) for each in crossings]
         curves.append(
             Curve(
@@ -94,7 +94,7 @@ def learning_curves(families: Sequence[Family], whispers: Sequence[tuple[str, Er
     return curves
 
 
-def _fitted(
+def _fit(
     points: Sequence[tuple[float, Errors]], whispers: Sequence[tuple[str, Errors]]
 ) -> tuple[tuple[Rate | None, Rate | None], list[Crossing]]:
     """The rate at one hour and the exponent, and the crossings; Nones where there are too few sizes for a curve."""
@@ -104,14 +104,14 @@ def _fitted(
         ]
     hours = np.array([one for one, _ in points])
     drawn = np.stack([_draws(errors, number) for number, (_, errors) in enumerate(points)])  # [sizes, draws]
-    value = fit_power_law(hours, np.array([[_smoothed(errors)] for _, errors in points]))
+    value = fit_power_law(hours, np.array([[_smoothed_rate(errors)] for _, errors in points]))
     fitted = fit_power_law(hours, drawn)  # ln a, b, each [draws]
     low, high = np.quantile(fitted[0], [0.025, 0.975])
     at_one = Rate(float(np.exp(value[0][0])), float(np.exp(low)), float(np.exp(high)))
     low, high = np.quantile(fitted[1], [0.025, 0.975])
     crossings = []
     for name, errors in whispers:
-        found = crossing_hours(*value, np.array([_smoothed(errors)]), hours.max())[0]
+        found = crossing_hours(*value, np.array([_smoothed_rate(errors)]), hours.max())[0]
         crossings.append(_crossing(name, hours.max(), found, crossing_hours(*fitted, _draws(errors), hours.max())))
     return (at_one, Rate(float(value[1][0]), float(low), float(high))), crossings
 
@@ -150,7 +150,7 @@ def fixed_sequences(p_values: Sequence[Sequence[float]]) -> list[int]:
     return counts
 
 
-def _smoothed(errors: Errors) -> float:
+def _smoothed_rate(errors: Errors) -> float:
     """The error rate of all runs, (errors + 0.5) / (length of the references + 1)."""
     return (sum(errors.summed()) + 0.5) / (errors.n_runs * sum(errors.lengths) + 1)
 
@@ -164,7 +164,7 @@ def _draws(errors: Errors, number: int | None = None) -> NDArray[np.float64]:
     rates: NDArray[np.float64] = (totals[:, 0] + 0.5) / (totals[:, 1] + 1)
     if number is None:
         return rates
-    rate = _smoothed(errors)
+    rate = _smoothed_rate(errors)
     drawn = np.random.default_rng(number + 1).standard_normal(len(rates))
     varied: NDArray[np.float64] = rates * np.exp(run_deviation(rate) / rate / errors.n_runs**0.5 * drawn)
     return varied

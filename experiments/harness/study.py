@@ -250,18 +250,16 @@ def page(documentation: str, about: About, findings: Findings) -> str:
     which = f" ({name.removeprefix(about.study).strip('-_')})" if about.page else ""
     lines = [f"# {question}{which}", ""]
     lines += [f"**In part**: {about.partial}\n"] if about.partial else []
-    lines += [wrapped(f"- {sentence}") for sentence in findings.answers]
+    lines += [wrap(f"- {sentence}") for sentence in findings.answers]
     lines += ["", f"![{findings.title}]({name}.png)"]
     for table in findings.tables:
         lines += ["", *([table.title, ""] if table.title else []), *markdown_table(table.headings, table.rows)]
     if findings.missing:
-        lines += ["", *(wrapped(f"- Not measured: {what}: {why}.") for what, why in findings.missing.items())]
+        lines += ["", *(wrap(f"- Not measured: {what}: {why}.") for what, why in findings.missing.items())]
     machine = "; ".join(f"{key} {value}" for key, value in about.machine.items())
-    paragraphs = [wrapped(part) for part in how.strip().split("\n\n") if not part.startswith("    ")]
+    paragraphs = [wrap(part) for part in how.strip().split("\n\n") if not part.startswith("    ")]
     lines += ["", "## How it was measured", "", *[f"{part}\n" for part in paragraphs]]
-    lines += [
-        wrapped(line) + "\n" for line in findings.settings.split("\n")[:-1] if line != f"In part: {about.partial}"
-    ]
+    lines += [wrap(line) + "\n" for line in findings.settings.split("\n")[:-1] if line != f"In part: {about.partial}"]
     lines += [
         "```sh",
         about.command,
@@ -270,9 +268,9 @@ def page(documentation: str, about: About, findings: Findings) -> str:
     lines += [
         "```",
         "",
-        wrapped(f"The second command makes this page again of the results beside it. {about.date}; {machine}."),
+        wrap(f"The second command makes this page again of the results beside it. {about.date}; {machine}."),
         "",
-        wrapped(
+        wrap(
             f"Intervals and tests are those of version {about.version} ([statistics](../statistics.md))."
             if about.version
             else "Intervals and tests are of before version 0.3.0; those of later versions can be wider where there "
@@ -294,7 +292,7 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, nu
     return [f"| {' | '.join(cells)} |" for cells in (headings, marks, *rows)]
 
 
-def wrapped(text: str) -> str:
+def wrap(text: str) -> str:
     """A paragraph in lines of WIDTH; the further lines of a list's item are indented."""
     indent = "  " if text.startswith("- ") else ""
     return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -8,7 +8,6 @@ by the same rule. Nothing heavy is imported here.
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -101,18 +100,6 @@ def environment() -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def shown(words: Sequence[str], names: Sequence[tuple[Path | None, str]]) -> str:
-    """The command as a line to copy, with folders that differ from machine to machine under a name.
-
-    names: a folder, and what stands for it.
-    """
-    line = shlex.join(words)
-    for folder, name in names:
-        if folder is not None:
-            line = line.replace(f"{folder}/", f"{name}/")
-    return line
-
-
 @dataclass(frozen=True)
 class Training:
     """A run of a recipe.
@@ -203,7 +190,7 @@ def run_trainings(
     return {one.name: folder / one.name for one in trainings}
 
 
-def located(reference: str | Path) -> str:
+def resolve_reference(reference: str | Path) -> str:
     """A corpus or file with its path made absolute, from the current folder or else from the repository; a data set of
     the Hub, `hf:NAME`, as it is.
     """
@@ -223,7 +210,7 @@ def whisper_weights(size: str) -> Path | str:
 
 def recipe_path(reference: str | Path, flag: str) -> Path:
     """A configuration of finetune/train.py, `located`. Raises UsageError naming the flag where it is no file."""
-    path = Path(located(reference))
+    path = Path(resolve_reference(reference))
     if not path.is_file():
         raise UsageError(
             f"{flag} names {reference}, which is no file; expected a YAML configuration of finetune/train.py: correct "

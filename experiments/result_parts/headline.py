@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.harness.study import markdown_table, with_interval, wrapped
+from experiments.harness.study import markdown_table, with_interval, wrap
 from experiments.harness.trainings import State
 from experiments.result_parts.corpora import DigitScores, score_digits
 from experiments.result_parts.kinds import Folders, Measured
@@ -168,11 +168,11 @@ def headline(results: Mapping[str, Result], picture: str) -> str:
         lines += [f"![WER with intervals: {', '.join(title for _, title in shown_parts)}]({picture})", ""]
     lines += [*markdown_table(headings, rows), ""]
     for result, title in shown_parts:
-        lines += [wrapped(f"- **{_capital(title)}**: {_with_labels(' '.join(_headline_sentences(result, results)))}")]
+        lines += [wrap(f"- **{_capital(title)}**: {_with_labels(' '.join(_headline_sentences(result, results)))}")]
     machines = {result.summary.machine.get("processor", "") + f", {result.summary.machine.get('cores', '?')} cores"
                 for result, _ in (*shown_parts, *timed)}  # fmt: skip
     dates = {result.date for result, _ in (*shown_parts, *timed)}
-    lines += ["", wrapped(f"{'; '.join(sorted(machines))}; {' to '.join(sorted(dates))}.")]
+    lines += ["", wrap(f"{'; '.join(sorted(machines))}; {' to '.join(sorted(dates))}.")]
     return "\n".join(lines) + "\n"
 
 

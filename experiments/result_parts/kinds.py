@@ -4,13 +4,13 @@ A part is data: what it runs, what that is made of, and how it is seen to have e
 `result_parts.parts`; `result_parts.running` runs it, and knows no kind.
 """
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from experiments.harness import trainings
 from experiments.harness.trainings import ROOT, is_finished_run
 from experiments.result_parts.systems import SYSTEMS, SystemUsed
 from finetune.systems.families import spelling
@@ -308,7 +308,11 @@ def _is_there(system: SystemUsed, run: Path) -> bool:
     return is_finished_run(run) and (not spelling(system.family).decodes_with_lm or (run / LANGUAGE_MODEL).is_dir())
 
 
-def shown(words: Sequence[str], folders: Folders) -> str:
+def command_line(words: Sequence[str], folders: Folders) -> str:
     """The command as a line to copy, with folders that differ from machine to machine as variables."""
+    line = shlex.join(words)
     names = [(folders.whisper, "$ASR_REAL_MODELS"), (folders.data, "$ASR_DATA_DIR")]
-    return trainings.shown(words, [*names, (folders.output, "runs/results"), (folders.runs, "runs")])
+    for folder, name in (*names, (folders.output, "runs/results"), (folders.runs, "runs")):
+        if folder is not None:
+            line = line.replace(f"{folder}/", f"{name}/")
+    return line

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.harness.study import markdown_table, with_interval, wrapped
+from experiments.harness.study import markdown_table, with_interval, wrap
 from experiments.harness.trainings import ROOT
 from experiments.result_parts.corpora import HOMOPHONES
 from experiments.result_parts.headline import (
@@ -22,7 +22,7 @@ from experiments.result_parts.headline import (
     save_headline,
     sentence_of,
 )
-from experiments.result_parts.kinds import Folders, Measured, Training, shown, systems_of
+from experiments.result_parts.kinds import Folders, Measured, Training, command_line, systems_of
 from experiments.result_parts.parts import PARTS
 from experiments.result_parts.running import state_of
 from experiments.result_parts.systems import BASELINE, SYSTEMS
@@ -93,7 +93,7 @@ def results_page(results: Mapping[str, Result], folders: Folders, earlier: str =
         "    make results                                           # everything, in parts; resumes",
         "    python -m experiments.results digits --docs true       # one part, then this page",
         "",
-        wrapped(
+        wrap(
             "WER in % with 95 % intervals; bold: the lowest. English is counted under `basic:en`, which spells numbers "
             "out on both sides: under `librispeech` a Whisper that writes “9” loses the word, so that column is no "
             "comparison. Digits are counted with every figure read by itself, in words or figures alike; the next "
@@ -115,7 +115,7 @@ def results_page(results: Mapping[str, Result], folders: Folders, earlier: str =
         elif isinstance(part, Measured):
             waiting.append(part.name)
     if waiting:
-        lines += ["", wrapped(f"Not measured: {', '.join(waiting)}.")]
+        lines += ["", wrap(f"Not measured: {', '.join(waiting)}.")]
     return "\n".join(lines) + "\n"
 
 
@@ -165,20 +165,20 @@ def section(result: Result, folders: Folders) -> list[str]:
     lines += _figures(result)
     sentences = list(dict.fromkeys(_verdicts(result)))
     if sentences:
-        lines += ["", *(wrapped(f"- {sentence}") for sentence in sentences)]
+        lines += ["", *(wrap(f"- {sentence}") for sentence in sentences)]
     if part.note:
-        lines += ["", wrapped(part.note)]
+        lines += ["", wrap(part.note)]
     missing = [one.name for one in systems_of(part, folders)[1]]
     failed = [f"{one.facts.name} ({one.failure})" for one in summary.systems if one.failure]
     for words, names in (("Not trained there", missing), ("Failed", failed)):
         if names:
-            lines += ["", wrapped(f"{words}: {', '.join(names)}.")]
+            lines += ["", wrap(f"{words}: {', '.join(names)}.")]
     machine = "; ".join(f"{key} {value}" for key, value in summary.machine.items())
     details = [
         "<details><summary>command, weights, machine, signature</summary>",
         "",
         "```sh",
-        shown(result.state.command, folders),
+        command_line(result.state.command, folders),
     ]
     signatures = [f"`{one.signature}`" for one in summary.profiles[:1]]
     return [*lines, "", *details, "```", "", _weights(result), "", machine, "", *signatures, "", "</details>"]

@@ -22,7 +22,7 @@ from experiments.harness.trainings import (
     write_state,
 )
 from experiments.result_parts.corpora import build
-from experiments.result_parts.kinds import Folders, Part, shown
+from experiments.result_parts.kinds import Folders, Part, command_line
 from preprocessing.cli.processes import end_with_parent
 from preprocessing.errors import InputError, UserError
 
@@ -110,7 +110,7 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
 
 def _execute(words: Sequence[str], folders: Folders) -> tuple[int, float]:
     """Print a command and run it: its exit code and its seconds. Raises KeyboardInterrupt where Ctrl-C ended it."""
-    print(f"    {shown(words, folders)}", flush=True)
+    print(f"    {command_line(words, folders)}", flush=True)
     began = time.monotonic()
     code = subprocess.run(
         executable(words), cwd=ROOT, check=False, env=environment(), preexec_fn=end_with_parent
