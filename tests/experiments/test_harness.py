@@ -17,8 +17,17 @@ import pytest
 from experiments.__main__ import list_experiments
 from experiments.harness import rounds
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, print_findings, speed_up
-from experiments.harness.rounds import Unavailable, call_apart, report_step, take_turns
+from experiments.harness.figures import (
+    Comparison,
+    FallsShortError,
+    Findings,
+    Table,
+    gain_in_db,
+    print_findings,
+    rate_ratio,
+    speed_up,
+)
+from experiments.harness.rounds import Turn, Unavailable, call_apart, measured_seconds, report_step, take_turns
 from experiments.harness.trainings import content_sha256
 from preprocessing.errors import InputError, UsageError
 from tests.commands import run
@@ -102,6 +111,23 @@ def test_findings_are_printed_and_written(tmp_path: Path, capsys: pytest.Capture
     (figure,) = json.loads((tmp_path / "new" / "found.json").read_text())["figures"]
     assert (figure["advantage"], figure["minimum"], figure["holds"]) == (4.0, 3.0, True)
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rounds_are_compared_in_pairs() -> None:
+    ours, theirs = [1.0, 2.0, 8.0], [4.0, 4.0, 4.0]
+    seconds = speed_up("q", "p", ours, theirs, 2.0)
+    assert (seconds.ours, seconds.theirs, seconds.low, seconds.advantage, seconds.high) == (2000, 4000, 1.25, 2, 3)
+    rates = rate_ratio("q", "p", ours, theirs, "s/s", 0.6)
+    assert (rates.ours, rates.theirs, rates.low, rates.advantage, rates.high) == (2, 4, 0.375, 0.5, 1.25)
+    gains = gain_in_db("q", "p", ours, theirs, None)
+    assert (gains.ours, gains.theirs, gains.low, gains.high) == (pytest.approx(11 / 3), 4, -2.5, 1)
+    assert gains.advantage == pytest.approx(-1 / 3)
+    assert [one.holds for one in (seconds, rates, gains)] == [True, False, True]
+
+
+def test_rounds_that_warm_up_are_not_measured() -> None:
+    turns = {"a": [Turn(9.0, None), Turn(1.0, None), Turn(2.0, None)], "b": Unavailable("not installed")}
+    assert measured_seconds(turns) == ({"a": [1.0, 2.0]}, {"b": "not installed"})
 
 
 def test_names_and_texts_stand_left_uncut_and_numbers_right(capsys: pytest.CaptureFixture[str]) -> None:
