@@ -16,6 +16,7 @@ hand.
 """
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -139,6 +140,12 @@ def measure(config: Config) -> "tuple[Results, str]":
     for _, trainings in prepared:
         trainings[0].resolved(folder / "runs")  # what cannot be used is refused before the first training
     missing: dict[str, str] = {}
+
+    def leave_out(name: str, error: InputError) -> None:
+        """Say at once, and in the findings, what is not measured: the rest takes hours."""
+        missing[name] = str(error).partition(";")[0].removeprefix(f"{name}: ")
+        print(f"{name} is missing: {missing[name]}", file=sys.stderr, flush=True)
+
     whispers: list[tuple[str, Errors]] = []
     for size in config.whisper_models:
         weights = whisper_weights(size)
@@ -147,7 +154,7 @@ def measure(config: Config) -> "tuple[Results, str]":
         try:
             samples = transcribe(spec, tested, folder / "transcripts", language=config.language)
         except InputError as error:
-            missing[spec.name] = str(error).partition(";")[0]
+            leave_out(spec.name, error)
         else:
             whispers.append((spec.name, errors_of([samples], profile, metric, trained=False)))
     families = []
@@ -155,7 +162,7 @@ def measure(config: Config) -> "tuple[Results, str]":
         try:
             runs = train_recipe(trainings, config, folder)
         except InputError as error:  # weights that are not to be had
-            missing[recipe.stem] = str(error).partition(";")[0]
+            leave_out(recipe.stem, error)
             continue
         samples_of = runs.transcribe(tested, language=config.language)
         points = []

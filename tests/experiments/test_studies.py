@@ -193,6 +193,27 @@ def test_a_language_without_spaces_is_compared_by_characters(
     assert errors_of([samples], "verbatim", "cer", spaces=True).runs == [[1]]
 
 
+def test_a_whisper_that_is_not_to_be_had_is_named_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InputError("Whisper base: no network; expected one: connect")
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.harness.transcripts.transcribe", refuse)
+    monkeypatch.setattr(recipes, "run_trainings", stop)
+    corpus = ROOT / "demo" / "corpus"
+    config = hours.Config(
+        data=str(corpus / "train.jsonl"), test=str(corpus / "test.jsonl"), minutes=[1.0], whisper_models=["base"],
+        recipes=[str(CONFIGS / "digits-lstm.yaml")], output_dir=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        hours.measure(config)
+    assert "Whisper base is missing: no network\n" in capsys.readouterr().err
+
+
 def test_a_corpus_is_named_by_its_folder_where_its_file_is_a_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
