@@ -126,6 +126,7 @@ def measure(config: Config) -> "tuple[Results, str]":
         )
     normalise = profile(profiles.pop())
     tests = {name: open_test(reference) for name, reference in (("test", test), ("other", other))}
+    tuned_on = open_test(validation, config.validation_utterances)
     models = make_models(
         text, normalise, folder / "models", word_orders=config.word_orders, character_orders=config.character_orders,
         lstm_epochs=config.lstm_epochs, lstm_hidden_size=config.lstm_hidden_size,
@@ -133,7 +134,7 @@ def measure(config: Config) -> "tuple[Results, str]":
     facts = [_facts_of(one, tests, normalise) for one in models]
     found = []
     for role, acoustic in acoustics.items():
-        dev = frames_of(acoustic, open_test(validation, config.validation_utterances), normalise, f"{role}: validation")
+        dev = frames_of(acoustic, tuned_on, normalise, f"{role}: validation")
         speech = {name: frames_of(acoustic, own, normalise, f"{role}: {name}") for name, own in tests.items()}
         path = folder / f"{role}.jsonl"
         decodings, kinds = _decode_all(config, acoustic, models, dev, speech, path)

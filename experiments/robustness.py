@@ -97,13 +97,13 @@ def measure(config: Config) -> "tuple[Results, str]":
         for seed in range(1, config.seeds + 1)
         for name, own in ((PLAIN, []), (AUGMENTED, augmentation))
     ]
-    runs = train_recipe(trainings, config, folder)
     reference = "demo/corpus/test.jsonl" if config.quick else config.test
     utterances = open_test(resolve_reference(reference), limit=10 if config.quick else None)
     noise, room = (None, None) if config.quick else _held_out(folder, config, rooms[-1])
     conditions = parse_conditions(
         QUICK_CONDITIONS if config.quick else config.conditions, seed=0, noise=noise, rooms=room
     )
+    runs = train_recipe(trainings, config, folder)
     samples = runs.transcribe(utterances, conditions=conditions)
     metric = metric_of(utterances, runs.profile)
     results = Results(

@@ -91,9 +91,20 @@ class Config(StudyOptions):
     data_dir: Path | None = None
     """Folder of real speech. Default: $ASR_DATA_DIR, else data."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The kinds of units that are trained."""
+        return [CHARACTERS, "bpe-40"] if self.quick else self.units
+
+    def test_of(self, language: Language) -> str:
+        """The test corpus of a language."""
+        demo, corpus = ROOT / "demo" / "corpus", data_folder(self.data_dir) / language.folder
+        return str(demo / "test.jsonl" if self.quick else corpus / language.test)
+
 
 def measure(config: Config) -> "tuple[Results, str]":
     """Train, test and compare the units of each language. Raises UserError."""
+    from experiments.harness.transcripts import open_test
     from experiments.study_pages.units import Results
 
     check_counts(("--seeds", config.seeds, 1))
@@ -101,8 +112,13 @@ def measure(config: Config) -> "tuple[Results, str]":
         if name not in LANGUAGES:
             raise UsageError(f"--languages names {name}; expected {' or '.join(LANGUAGES)}: choose among them")
     recipe_path(config.recipe, "--recipe")
-    languages = ["en"] if config.quick else config.languages
-    studied = [_study(config, LANGUAGES[name], config.folder(__file__)) for name in languages]
+    languages = [LANGUAGES[name] for name in (["en"] if config.quick else config.languages)]
+    folder = config.folder(__file__)
+    for language in languages:  # what cannot be used is refused before the first training
+        open_test(config.test_of(language), limit=1)
+        for name in config.names:
+            _training(config, language, name, 1, folder).resolved(folder / "runs")
+    studied = [_study(config, language, folder) for language in languages]
     return Results(studied), differences_from_default(config, "max_steps", "recipe", "seeds", "languages", "units")
 
 
@@ -122,20 +138,17 @@ def _study(config: Config, language: Language, folder: Path) -> "Studied":
     from finetune.metrics import holm
     from preprocessing.text import profile
 
-    data = data_folder(config.data_dir)
-    names = [CHARACTERS, "bpe-40"] if config.quick else config.units
-    shared = _shared(config, language, data, folder)
-    recipe = Path(resolve_reference(config.recipe))
+    names = config.names
 
     def trained_with(name: str, n_seeds: int) -> RecipeRuns:
         seeds = range(1, 1 + n_seeds)
-        return train_recipe([_training(recipe, language, name, seed, shared, data) for seed in seeds], config, folder)
+        return train_recipe([_training(config, language, name, seed, folder) for seed in seeds], config, folder)
 
     trained = {name: trained_with(name, 1) for name in names}
     validation = {name: _validation_rates(runs.first) for name, runs in trained.items()}
     best_two = sorted(names, key=validation.__getitem__)[:2]
     trained |= {name: trained_with(name, 1 if config.quick else config.seeds) for name in best_two}
-    test = str(ROOT / "demo" / "corpus" / "test.jsonl") if config.quick else str(data / language.folder / language.test)
+    test = config.test_of(language)
     utterances = open_test(test, limit=6 if config.quick else None)
     samples = {name: list(runs.transcribe(utterances).values()) for name, runs in trained.items()}
     any_of = trained[names[0]]
@@ -156,7 +169,7 @@ def _study(config: Config, language: Language, folder: Path) -> "Studied":
     unseen = sum(word not in training.words for one in utterances for word in normalise(one.text).split())
     return Studied(
         language=language.name,
-        recipe=recipe.stem,
+        recipe=Path(config.recipe).stem,
         family=any_of.family,
         corpus=language.folder if not config.quick else "demo",
         hours=any_of.hours(),
@@ -170,11 +183,11 @@ def _study(config: Config, language: Language, folder: Path) -> "Studied":
     )
 
 
-def _shared(config: Config, language: Language, data: Path, folder: Path) -> dict[str, Any]:
+def _shared(config: Config, language: Language, folder: Path) -> dict[str, Any]:
     """What every run of a language has over the recipe."""
     if config.quick:
         return quick_options() | {"model.scratch": TINY_LSTM}
-    corpus = data / language.folder
+    corpus = data_folder(config.data_dir) / language.folder
     shared: dict[str, Any] = {
         "report_to": "none",
         "data.train": [str(corpus / "train.jsonl")],
@@ -186,16 +199,15 @@ def _shared(config: Config, language: Language, data: Path, folder: Path) -> dic
     return shared | base_options(recipe, folder) | length_options(recipe, config.max_steps, 10)
 
 
-def _training(
-    recipe: Path, language: Language, unit: str, seed: int, shared: Mapping[str, Any], data: Path
-) -> Training:
+def _training(config: Config, language: Language, unit: str, seed: int, folder: Path) -> Training:
     kind, _, size = unit.partition("-")
+    data, shared = data_folder(config.data_dir), _shared(config, language, folder)
     options = {**shared, "model.units": kind, **({"model.units_size": int(size)} if size else {})}
     if kind == "syllables":
         options["model.units_language"] = language.hyphenation
         if language.dictionary is not None and (data / language.dictionary).is_file():
             options["model.units_dictionary"] = str(data / language.dictionary)
-    return Training(f"{language.name}-{unit}-seed-{seed}", recipe, options, seed)
+    return Training(f"{language.name}-{unit}-seed-{seed}", Path(resolve_reference(config.recipe)), options, seed)
 
 
 def _validations(run: Path) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from experiments.study_pages import seeds as seeds_page
 from finetune.metrics import RUN_SEEDS, rate, resample, run_deviation, run_margin
 from preprocessing.corpus import Utterance, load_waveform
 from preprocessing.errors import InputError, UsageError
-from tests.conftest import ROOT, read_manifest
+from tests.conftest import ROOT, absolute, read_manifest, write_manifest
 from tests.experiments.made_up import MINE, TESTED, drawn, written
 
 
@@ -135,6 +135,32 @@ def test_recipes_are_checked_before_anything_runs(
         tests = f"{{{good}: {demo / 'test.jsonl'}, {recipe}: {demo / 'test.jsonl'}}}"
         with pytest.raises(UsageError, match=said):
             seeds.main(["--recipes", tests, "--max_steps", "2", "--output_dir", str(tmp_path)])
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_trained(
+    tmp_path: Path, no_whisper: None, monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    for language, name in (("librispeech", "test-other"), ("german", "test")):
+        (tmp_path / language).mkdir()
+        demo = absolute(ROOT / "demo" / "corpus" / "test.jsonl", 1)
+        write_manifest(tmp_path / language / f"{name}.jsonl", demo)
+    own = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path)]
+    with pytest.raises(UsageError, match="sylables"):
+        units.main([*own, "--units", "[characters, sylables]"])
+    (tmp_path / "german" / "test.jsonl").unlink()
+    with pytest.raises(InputError, match=r"german/test\.jsonl"):
+        units.main([*own, "--units", "characters"])
+    for name in ("noise", "rir"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rain_1-1.wav").touch()
+    test = str(tmp_path / "librispeech" / "test-other.jsonl")
+    with pytest.raises(UsageError, match="nois:10"):
+        robustness.main([*own, "--test", test, "--conditions", "clean,nois:10"])
+    monkeypatch.setattr(language_models, "make_models", lambda *_, **__: pytest.fail("makes language models"))
+    (tmp_path / "text.txt").write_text("turn the lamp on\n")
+    own += ["--best", str(ROOT / "demo" / "wav2vec2"), "--text", str(tmp_path / "text.txt")]
+    with pytest.raises(InputError, match=r"nowhere\.jsonl"):
+        language_models.main([*own, "--test", test, "--other", test, "--validation", "nowhere.jsonl"])
 
 
 def test_recipes_of_one_name_are_refused(tmp_path: Path, no_whisper: None) -> None:
@@ -253,10 +279,8 @@ def test_what_the_test_shares_with_training_is_said() -> None:
 @pytest.mark.parametrize("recipe", ["librispeech-mini-lstm", "german-whisper-ctc-head"])
 def test_any_recipe_writes_units_of_any_language(language: units.Language, recipe: str, tmp_path: Path) -> None:
     """One recipe names a validation corpus, the other one a share that is held out."""
-    config = units.Config(recipe=str(CONFIGS / f"{recipe}.yaml"), max_steps=20)
-    shared = units._shared(config, language, tmp_path, tmp_path)
-    training = units._training(Path(config.recipe), language, "bpe-100", 1, shared, tmp_path)
-    resolved = training.resolved(tmp_path)
+    config = units.Config(recipe=str(CONFIGS / f"{recipe}.yaml"), max_steps=20, data_dir=tmp_path)
+    resolved = units._training(config, language, "bpe-100", 1, tmp_path).resolved(tmp_path)
     assert (resolved.data.validation is None) == (resolved.data.validation_share > 0) == (language.validation is None)
     assert resolved.data.profile == language.profile and resolved.model.units == "bpe"
 
