@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from experiments.harness.recipes import train_recipe
 from experiments.harness.study import StudyOptions, differences_from_default, run_study
@@ -21,6 +21,7 @@ from experiments.harness.trainings import (
     CONFIGS,
     TINY_LSTM,
     Training,
+    base_options,
     length_options,
     quick_options,
     recipe_paths,
@@ -70,7 +71,7 @@ def measure(config: Config) -> "tuple[Results, str]":
     seeds = range(1, 1 + (3 if config.quick else config.seeds))
     prepared = []
     for path, reference in zip(recipe_paths(recipes, "--recipes"), recipes.values(), strict=True):
-        options: dict[str, Any] = {"report_to": "none"} | length_options(path, config.max_steps, 4)
+        options = {"report_to": "none"} | base_options(path, folder) | length_options(path, config.max_steps, 4)
         if config.quick:
             options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
         trainings = [Training(f"{path.stem}-seed-{seed}", path, options, seed) for seed in seeds]

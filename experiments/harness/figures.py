@@ -271,8 +271,11 @@ def save_plot(findings: Findings, path: Path) -> None:
             _draw_advantages(axes, [one for one in findings.comparisons if one.advantage_unit == unit])
             style_axes(axes, spines=("bottom",))
             top -= rows + 0.75
-    description = one_line(findings.settings.partition("\n")[0], limit=round(13 * figure.get_figwidth()))
-    write_heading(figure, findings.title, description)
+    limit = round(13 * figure.get_figwidth())
+    clauses = findings.settings.partition("\n")[0].split(", ")
+    while len(clauses) > 1 and len(", ".join(clauses)) > limit:
+        clauses.pop()
+    write_heading(figure, findings.title, one_line(", ".join(clauses), limit=limit))
     save_figure(figure, path, flag="--plot")
 
 
