@@ -96,9 +96,7 @@ class ResultsFolder:
         check_names(recordings)
         remaining, foreign = [], []
         for recording in recordings:
-            identity = recording.identity
-            origin = None if identity is None else f"{identity}|{self._made_with}"
-            self._origins[recording.name] = origin
+            self._origins[recording.name] = origin = self._origin(recording)
             logged = self._logged.get(recording.name)
             same = logged is not None and logged.made_of == origin is not None
             own = logged.formats if logged is not None and same else frozenset()
@@ -134,7 +132,7 @@ class ResultsFolder:
 
     def kept_pieces(self, recording: Recording, longest_seconds: float) -> KeptPieces | None:
         """See `Results.kept_pieces`. Raises UsageError where the file cannot be read."""
-        origin = self._origins[recording.name]
+        origin = self._origin(recording)  # as it is now, for it may have changed since `pending`
         if origin is None:
             return None
         path = self._folder / recording.name
@@ -149,6 +147,11 @@ class ResultsFolder:
     def _paths(self, recording: Recording) -> dict[str, Path]:
         """The file of each format."""
         return {name: self._folder / f"{recording.name}{SUFFIXES[name]}" for name in self._formats}
+
+    def _origin(self, recording: Recording) -> str | None:
+        """The recording as it is now, and what it is transcribed with; None where it cannot be known again."""
+        identity = recording.identity
+        return None if identity is None else f"{identity}|{self._made_with}"
 
     def _append(self, recording: Recording, *, done: bool) -> None:
         made_of = self._origins[recording.name]

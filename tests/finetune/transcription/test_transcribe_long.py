@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from finetune.systems.transcript import Transcript, Word
-from finetune.transcription.recordings import pieces
+from finetune.transcription.recordings import Recording, pieces
+from finetune.transcription.results import ResultsFolder
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError
@@ -158,6 +159,29 @@ def test_pieces_of_another_model_are_not_gone_on_from(tmp_path: Path, monkeypatc
     Echo.batches.clear()
     run(ECHO, tmp_path / "long.wav", "-o", tmp_path / "out")
     assert sum(n for (n,) in Echo.batches) == 5 * SAMPLE_RATE and not list((tmp_path / "out").rglob(".*.pieces"))
+
+
+def test_pieces_of_a_recording_that_changes_before_its_turn_are_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Echo, "longest_in_batch_seconds", 1.0)
+    monkeypatch.setattr(Dying, "left", 2)
+    words = (f"{__name__}:Dying", tmp_path / "long.wav", "-o", tmp_path / "out")
+    audio.save(tmp_path / "long.wav", torch.zeros(5 * SAMPLE_RATE))
+    with pytest.raises(KeyboardInterrupt):
+        run(*words)
+    Echo.batches.clear()
+    monkeypatch.setattr(Dying, "left", 100)
+    pending = ResultsFolder.pending
+
+    def change(self: ResultsFolder, recordings: Sequence[Recording]) -> list[Recording]:
+        remaining = pending(self, recordings)
+        audio.save(tmp_path / "long.wav", torch.zeros(6 * SAMPLE_RATE))
+        return remaining
+
+    monkeypatch.setattr(ResultsFolder, "pending", change)
+    run(*words)
+    assert sum(n for (n,) in Echo.batches) == 6 * SAMPLE_RATE and not list((tmp_path / "out").rglob(".*.pieces"))
 
 
 def test_a_system_without_word_times_gives_a_segment_for_each_piece(
