@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from finetune.models.architectures import OTHER_FAMILIES
 from finetune.models.availability import check_checkpoint
 from finetune.models.checkpoint_checks import check_no_adapter
 from finetune.systems.base import LoadOptions, System, SystemSpec
@@ -29,7 +30,6 @@ from preprocessing.errors import InputError, UsageError, UserError, described
 from preprocessing.storage.data_folder import reference_of
 from preprocessing.storage.model_file import find_model_file, loading_reason
 
-OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
 MODEL = "MODEL"  # of commands that take one system without a flag, as their help calls it
 
 
@@ -103,8 +103,8 @@ def family_of(checkpoint: str) -> str:
             "name and the network"
         ) from error
     model_type, classes = str(config.model_type), config.architectures or []
-    if model_type in OWN_TYPES:
-        return OWN_TYPES[model_type]
+    if model_type in OTHER_FAMILIES:
+        return OTHER_FAMILIES[model_type]
     if any("CTC" in name for name in classes) or model_type in modeling_auto.MODEL_FOR_CTC_MAPPING_NAMES:
         return "wav2vec2"
     if model_type in modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
@@ -221,13 +221,13 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
 
 
 def _check_family(spec: SystemSpec) -> None:
-    """Raises InputError where the configuration of a checkpoint is that of another of OWN_TYPES than the family named
-    reads.
+    """Raises InputError where the configuration of a checkpoint is of one of OTHER_FAMILIES that the family named does
+    not read.
     """
     path = find_model_file(spec.checkpoint, "config.json") if FAMILIES[spec.family].on_hub else None
     try:
         config = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
-        family = OWN_TYPES.get(str(config.get("model_type")), spec.family)
+        family = OTHER_FAMILIES.get(str(config.get("model_type")), spec.family)
     except (OSError, ValueError, AttributeError):
         return
     if family != spec.family and (spec.family, family) != ("pipeline", "whisper"):
