@@ -272,7 +272,9 @@ def test_an_interrupted_command_goes_on_and_one_with_other_options_is_refused(
     capsys.readouterr()
     found = train_language_model(config("stopped")).model.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert "going on from " in capsys.readouterr().out and written[8] == 9
+    said = capsys.readouterr().out
+    assert "going on from " in said and written[8] == 9
+    assert "30 batches in all are too few to learn much from; raise --num_train_epochs, or lower" in said
     assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == ["lstm.json", "lstm.safetensors"]
     (tmp_path / "stopped" / "checkpoint.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read .*: delete checkpoint\.pt to train anew"):
