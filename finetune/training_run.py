@@ -40,7 +40,8 @@ from finetune.training.diagnosis import DataInspection, log_line
 from finetune.training.display import print_diagnosis
 from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said, threads_per_process
 from finetune.training.evaluation import Evaluator
-from finetune.training.fingerprint import check_batches_per_step, check_same_run, fingerprint_of
+from finetune.training.fingerprint import WEIGHT_FILES, check_batches_per_step, check_same_run, fingerprint_of
+from finetune.training.log import BEST, LOG, read_log
 from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from finetune.training.setup import RunSetup, augmentation, set_up
@@ -111,7 +112,22 @@ def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
         resume_from = checkpoint.newest_intact(config.output_dir / "checkpoints", note=_print_once)
     if resume_from is not None:
         config = _with_division_of(config.output_dir, config)
+    elif not (config.overwrite or config.dry_run or config.overfit_batch):
+        _check_replaces_no_model(config.output_dir)
     return replace(config, mixed_precision=precision.resolve(config, begun=resume_from is not None)), resume_from
+
+
+def _check_replaces_no_model(output_dir: Path) -> None:
+    """Raises UsageError if a new run would replace a model, other than the untrained one of a run that was killed
+    before its first checkpoint.
+    """
+    weights = sorted(path.name for pattern in WEIGHT_FILES for path in output_dir.glob(pattern))
+    is_trained = any(line["kind"] == BEST and line["step"] > 0 for line in read_log(output_dir))
+    if weights and (is_trained or not (output_dir / LOG).exists()):
+        raise UsageError(
+            f"--output_dir {output_dir} holds a model ({', '.join(weights)}) without a checkpoint to resume, and a new "
+            "run would replace it; expected a new folder: choose another, or delete that model with --overwrite true"
+        )
 
 
 def _print_once(message: str) -> None:
@@ -236,7 +252,7 @@ def _make_loop(
             _clear(config.output_dir, overwrite=config.overwrite)
             fingerprint.write(config.output_dir / "checkpoints")
         writer.begin(config, _about(setup), setup.data.rejects, step=step)
-        for diagnosis in inspection.diagnoses if resume_from is None else ():
+        for diagnosis in inspection.diagnoses if step == 0 else ():  # where the log begins
             print_diagnosis(Console(highlight=False, soft_wrap=True), diagnosis)
             writer.log(**log_line(diagnosis, 0))
     accelerator.wait_for_everyone()

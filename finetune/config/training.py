@@ -246,7 +246,8 @@ class RunConfig:
     each further core, up to 12."""
 
     overwrite: bool = False
-    """Delete the run in output_dir and start again. Default: resume it."""
+    """Delete the run in output_dir and start again. Default: resume it; a model that has no checkpoint to resume is not
+    replaced."""
 
     dry_run: bool = False
     """Show the model, the data, and the time and memory measured on a few batches; train and write nothing."""
@@ -273,6 +274,7 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
         self.model.check_limits()
         self.check_evaluation()
         check_counts(("--dataloader_num_workers", self.dataloader_num_workers, 0))
+        check_ranges(("--seed", self.seed, "0 to 4294967295", 0 <= self.seed < 2**32))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry_run and --overfit_batch are both true; expected one of them: leave one out")
         if self.num_train_epochs is not None and self.data.streaming:

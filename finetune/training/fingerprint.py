@@ -45,7 +45,7 @@ HARMLESS = (
     "gradient_checkpointing",  # computes the same values again, with other dropout where rows are packed on a GPU
     ACCUMULATION,  # the batches of all processes are counted
 )
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "config.json")  # of a checkpoint's folder
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt")  # of a model's folder
 DIGESTED_BYTES = 1 << 20  # at either end of a file of the base
 MAX_KEYS_SHOWN = 5
 
@@ -101,7 +101,8 @@ def _digest_of(base: str) -> str:
     their ends; "" where there is no file or folder of this name.
     """
     place = Path(base)
-    files = sorted(path for pattern in WEIGHT_FILES for path in place.glob(pattern)) if place.is_dir() else [place]
+    patterns = (*WEIGHT_FILES, "config.json")
+    files = sorted(path for pattern in patterns for path in place.glob(pattern)) if place.is_dir() else [place]
     digest = hashlib.blake2b(digest_size=8)
     for path in (path for path in files if path.is_file()):
         with path.open("rb") as file:

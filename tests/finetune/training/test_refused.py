@@ -64,6 +64,7 @@ GOOD = TrainConfig(
         (None, {"eval_steps": 0}, "--eval_steps is 0"),
         (None, {"save_total_limit": 0}, "--save_total_limit is 0"),
         (None, {"max_steps": -1}, "--max_steps is -1"),
+        (None, {"seed": -1}, "--seed is -1"),
         (None, {"num_train_epochs": 0.0}, "--num_train_epochs is 0"),
         (None, {"num_train_epochs": 2.0, "max_steps": 50}, "--num_train_epochs is 2 and --max_steps 50"),
         ("data", {"max_train_samples": 0}, "--data.max_train_samples is 0"),

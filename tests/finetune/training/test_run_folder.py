@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import about
-from finetune.training.log import BEST
+from finetune.training.log import BEST, LOG
 from finetune.training.loop import Best
 from finetune.training.run_folder import RunWriter
 from preprocessing.errors import UsageError
@@ -127,3 +129,28 @@ def test_a_base_is_not_overwritten_by_what_is_trained_from_it(tmp_path: Path) ->
         config = TrainConfig(output_dir=tmp_path, model=ModelConfig(base=str(base)), overwrite=True)
         with pytest.raises(UsageError, match=r"lies in --output_dir .* expected another folder"):
             training_run._resolve(config)
+
+
+@pytest.mark.parametrize("is_run", [True, False])
+def test_a_model_without_a_checkpoint_is_not_replaced(is_run: bool, tmp_path: Path) -> None:
+    """A trained run whose checkpoints were deleted to save space, and a model that was made elsewhere."""
+    shutil.rmtree(tiny_run(tmp_path) / "checkpoints")
+    if not is_run:
+        (tmp_path / LOG).unlink()
+    config = TrainConfig(output_dir=tmp_path, model=ModelConfig(base="demo/wav2vec2"))
+    with pytest.raises(
+        UsageError, match=r"holds a model \(model\.safetensors\) without a checkpoint .* --overwrite true"
+    ):
+        training_run._resolve(config)
+    for changes in ({"overwrite": True}, {"dry_run": True}, {"overfit_batch": True}):
+        assert training_run._resolve(replace(config, **changes))[1] is None
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_again(tmp_path: Path) -> None:
+    """Also where it was killed once more, before its first evaluation."""
+    shutil.rmtree(tiny_run(tmp_path) / "checkpoints")
+    config = TrainConfig(output_dir=tmp_path, model=ModelConfig(base="demo/wav2vec2"))
+    untrained = {"kind": BEST, "step": 0, "steps": [0], "metric": "wer", "wer": 1.0, "cer": 1.0}
+    for log in (json.dumps(untrained) + "\n", ""):
+        (tmp_path / LOG).write_text(log)
+        assert training_run._resolve(config)[1] is None
