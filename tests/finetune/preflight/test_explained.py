@@ -22,6 +22,8 @@ from finetune.preflight import costs
 from finetune.preflight.costs import MeasuredBatch, PassCost, RunCosts, StaticMemory, print_costs, static_memory
 from finetune.preflight.dry_run import configuration, trained_table
 from finetune.preflight.overfit import OverfitResult, explain_failure, overfit_config, small_batch
+from finetune.training.log import read_log
+from finetune.training.loop import TrainingLoop
 from finetune.training.optimisation import make_optimiser
 from finetune.training.setup import RunSetup, windows_note
 from finetune.training_run import train
@@ -99,6 +101,22 @@ def test_a_finished_run_says_its_best_step_and_can_be_started_again(
         train(replace(first, data=replace(first.data, validation=validation)))
         told = capsys.readouterr().out
         assert "done: the best model" in told and ("best: step " in told) == says_best
+
+
+def test_a_run_that_is_stopped_before_its_first_step_logs_the_problems_of_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which it has found before: the resumed run begins its log anew."""
+    leaking = config(tmp_path, max_steps=1)
+    (corpus,) = leaking.data.train
+    leaking = replace(leaking, data=replace(leaking.data, validation=corpus, validation_share=0.0, validation_by=None))
+    with monkeypatch.context() as stopped:
+        stopped.setattr(TrainingLoop, "_train", lambda loop, module, _: loop._save_checkpoint(module))
+        train(leaking)
+    assert [path.name for path in (leaking.output_dir / "checkpoints").glob("step-*")] == ["step-00000000"]
+    train(leaking)
+    kinds = [(line["kind"], line["step"], line.get("name")) for line in read_log(leaking.output_dir)]
+    assert kinds[:2] == [("diagnosis", 0, "leak"), ("validation", 0, None)] and kinds[-1][1] == 1
 
 
 def test_a_batch_is_learnt_by_heart_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
