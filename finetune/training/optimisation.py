@@ -6,7 +6,6 @@ not here: `TrainableRecogniser.train_head_only` stops the gradients instead.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -43,56 +42,33 @@ def _groups(recogniser: TrainableRecogniser, config: OptimisationConfig) -> dict
     return groups
 
 
-def tri_stage(step: int, config: OptimisationConfig) -> float:
-    """Share of the peak learning rate at a step, counted from 0: exponential decay (Baevski et al. 2020, section 4.2).
+def peak_share(step: int, config: OptimisationConfig) -> float:
+    """Share of the peak learning rate at a step, counted from 0: it rises in a straight line, holds, and decays.
 
-    >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.4)
-    >>> [round(tri_stage(step, config), 2) for step in (0, 9, 10, 49, 99)]
-    [0.1, 1.0, 1.0, 1.0, 0.05]
-    """
-    return _warm_up_and_decay(
-        step, config, lambda left, decaying: float(FINAL_SHARE ** min((decaying - left + 1) / decaying, 1.0))
-    )
+    The decay is exponential (tri-stage: Baevski et al. 2020, section 4.2), in a straight line, or along half a cosine
+    (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts).
 
-
-def linear(step: int, config: OptimisationConfig) -> float:
-    """Share of the peak learning rate at a step, counted from 0: decay in a straight line to 0.
-
-    >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.0)
-    >>> [round(linear(step, config), 2) for step in (0, 9, 54, 99)]
-    [0.1, 1.0, 0.51, 0.01]
-    """
-    return _warm_up_and_decay(step, config, lambda left, decaying: left / decaying)
-
-
-def cosine(step: int, config: OptimisationConfig) -> float:
-    """Share of the peak learning rate at a step, counted from 0: decay along half a cosine to 0.
-
-    Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts.
-
-    >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.0)
-    >>> [round(cosine(step, config), 2) for step in (0, 9, 54, 99)]
-    [0.1, 1.0, 0.52, 0.0]
-    """
-    return _warm_up_and_decay(step, config, lambda left, decaying: 0.5 * (1.0 - math.cos(math.pi * (left / decaying))))
-
-
-def _warm_up_and_decay(step: int, config: OptimisationConfig, decay: Callable[[int, int], float]) -> float:
-    """The share rises in a straight line, holds and decays. decay: from the steps that are left, this one included, and
-    the number of decaying steps to the share of the peak.
+    >>> for decay in ("tri-stage", "linear", "cosine"):
+    ...     config = OptimisationConfig(max_steps=100, lr_scheduler_type=decay, warmup_ratio=0.1, hold_ratio=0.4)
+    ...     [round(peak_share(step, config), 2) for step in (0, 9, 49, 74, 99)]
+    [0.1, 1.0, 1.0, 0.22, 0.05]
+    [0.1, 1.0, 1.0, 0.52, 0.02]
+    [0.1, 1.0, 1.0, 0.53, 0.0]
     """
     warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.held_share * config.max_steps)
     if step < warmup:
         return (step + 1) / warmup
     if step < warmup + hold:
         return 1.0
-    return decay(config.max_steps - step, max(config.max_steps - warmup - hold, 1))
-
-
-SCHEDULES = {"tri-stage": tri_stage, "linear": linear, "cosine": cosine}
+    decaying = max(config.max_steps - warmup - hold, 1)
+    left = config.max_steps - step  # this step included
+    if config.lr_scheduler_type == "tri-stage":
+        return float(FINAL_SHARE ** min((decaying - left + 1) / decaying, 1.0))
+    if config.lr_scheduler_type == "linear":
+        return left / decaying
+    return 0.5 * (1.0 - math.cos(math.pi * (left / decaying)))
 
 
 def make_schedule(optimiser: Any, config: OptimisationConfig) -> LambdaLR:
     """The schedule that `lr_scheduler_type` names; every group follows it below its own peak."""
-    share = SCHEDULES[config.lr_scheduler_type]
-    return LambdaLR(optimiser, lambda step: share(step, config))
+    return LambdaLR(optimiser, lambda step: peak_share(step, config))
