@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from finetune.models.base import Batch, Example, pad_batch
 from preprocessing.cli.cores import usable_cores
@@ -45,7 +45,7 @@ def load_batches(
     """
     loader: DataLoader[Any] = DataLoader(
         examples,
-        batch_sampler=_KeySampler(keys),
+        batch_sampler=keys,
         collate_fn=collate,
         num_workers=workers,
         prefetch_factor=PREFETCH_FACTOR if workers else None,
@@ -61,13 +61,3 @@ def default_workers(device: torch.device) -> int:
     if device.type == "cpu":
         return 0
     return max(min(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, MAX_DEFAULT_WORKERS), 0)
-
-
-class _KeySampler(Sampler[list[Any]]):
-    """The keys as they come, without a length."""
-
-    def __init__(self, keys: Iterable[list[Any]]) -> None:
-        self._keys = keys
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        return iter(self._keys)

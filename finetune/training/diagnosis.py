@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -11,12 +11,11 @@ from typing import Any
 from finetune.config import ModelConfig
 from finetune.metrics.error_rates import Metric
 from finetune.models.base import OUTSIDE
+from finetune.training.log import LogLine
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.statistics import LONG_WORDS, Leaks, find_leaks
 from preprocessing.text import Profile
 from preprocessing.text.languages import language_code
-
-LogLine = Mapping[str, Any]
 
 N_EVALUATIONS = 3  # in a row that show a pattern
 N_LINES = 10  # training lines of the log that a mean is taken over
@@ -339,16 +338,16 @@ def capitals(labels: Sequence[str], profile: Profile, model: ModelConfig) -> Dia
 
 def other_language(utterances: Sequence[Utterance], model: ModelConfig) -> Diagnosis | None:
     """Whisper is trained under the token of another language than the corpora name."""
-    told = None if model.family != "whisper" or model.language is None else language_code(model.language)
+    language = None if model.family != "whisper" or model.language is None else language_code(model.language)
     named = Counter(code for one in utterances if one.language and (code := language_code(one.language)))
-    others = named.total() - named[told or ""]
-    if told is None or 2 * others <= len(utterances):
+    others = named.total() - named[language or ""]
+    if language is None or 2 * others <= len(utterances):
         return None
     return Diagnosis(
         "language mismatch",
         f"--model.language is {model.language}, but {others} of {len(utterances)} training utterances name another "
-        f"language, mostly {next(code for code, _ in named.most_common() if code != told)}",
-        f"the model learns to write them under the language token of {told}, and is decoded with it",
+        f"language, mostly {next(code for code, _ in named.most_common() if code != language)}",
+        f"the model learns to write them under the language token of {language}, and is decoded with it",
         "correct --model.language, leave it out to take the corpora's language, or correct the column 'language'",
     )
 

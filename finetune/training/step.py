@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -251,26 +251,14 @@ class LogInterval:
 
         Its loss_sum is that of its rank, and of ranks that are no more where the run had more processes.
         """
-        return cls(
-            loss_sum=sum(sums.loss_sums[process::n_processes]),
-            n_labels=sums.n_labels,
-            audio_seconds=sums.audio_seconds,
-            padded_seconds=sums.padded_seconds,
-            skipped=sums.skipped,
-            grad_norm=sums.grad_norm,
-            audio_before=sums.audio_seconds,
-        )
+        values = asdict(sums)
+        loss_sum = sum(values.pop("loss_sums")[process::n_processes])
+        return cls(loss_sum=loss_sum, audio_before=sums.audio_seconds, **values)
 
     def sums(self, loss_sums: Sequence[float]) -> IntervalSums:
         """What a checkpoint keeps. loss_sums: `loss_sum` of every process."""
-        return IntervalSums(
-            loss_sums=tuple(loss_sums),
-            n_labels=self.n_labels,
-            audio_seconds=self.audio_seconds,
-            padded_seconds=self.padded_seconds,
-            skipped=self.skipped,
-            grad_norm=self.grad_norm,
-        )
+        shared = {one.name: getattr(self, one.name) for one in fields(IntervalSums) if one.name != "loss_sums"}
+        return IntervalSums(tuple(loss_sums), **shared)
 
     def add(self, result: StepResult) -> None:
         """Add the loss, labels and times of one step to the sums."""
