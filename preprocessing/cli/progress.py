@@ -144,7 +144,11 @@ def hide_loading_bars() -> None:
 def _in_number(unit: str, count: int) -> str:
     """A unit in the plural as a count of it has it.
 
-    >>> _in_number("utterances", 1), _in_number("processes", 1), _in_number("MB", 1), _in_number("steps", 2)
-    ('utterance', 'process', 'MB', 'steps')
+    >>> [_in_number(unit, 1) for unit in ("utterances", "processes", "batches", "vocabularies", "MB")]
+    ['utterance', 'process', 'batch', 'vocabulary', 'MB']
+    >>> _in_number("steps", 2)
+    'steps'
     """
-    return unit if count != 1 else unit.removesuffix("es") if unit.endswith("sses") else unit.removesuffix("s")
+    endings = (("sses", "ss"), ("ches", "ch"), ("ies", "y"), ("s", ""))
+    plural, singular = next((one for one in endings if count == 1 and unit.endswith(one[0])), ("", ""))
+    return unit.removesuffix(plural) + singular
