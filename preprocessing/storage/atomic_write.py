@@ -27,7 +27,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it replaces `path` when the block ends, and is removed when the block raises.
 
     The temporary name is hidden, in the same folder, unique to this call, and keeps the suffix, by which soundfile and
-    matplotlib choose the format. The file's permissions are those of the umask, whatever has written it.
+    matplotlib choose the format. The file has at least the permissions that the umask leaves, whatever has
+    written it.
     """
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
@@ -39,16 +40,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def permit_readers(folder: Path) -> None:
-    """Give the files in a folder the permissions of the umask: safetensors makes them readable by their owner alone."""
+    """Let all whom the umask allows read the files in a folder: safetensors writes them for their owner alone."""
     for path in folder.iterdir():
         if path.is_file():
             _permit(path)
 
 
 def _permit(path: Path) -> None:
-    permissions = 0o666 & ~UMASK
-    with suppress(OSError):  # a file system may have none
-        if path.stat().st_mode & 0o777 != permissions:
+    with suppress(OSError):  # a file system may have no permissions
+        before = path.stat().st_mode & 0o777
+        permissions = before | 0o666 & ~UMASK  # none is taken: an access list of the folder may give more
+        if permissions != before:
             path.chmod(permissions)
 
 

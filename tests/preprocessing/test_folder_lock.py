@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import UMASK, atomic_file
 from preprocessing.storage.folder_lock import LOCK, only_writer
 from tests.conftest import ROOT
 
@@ -74,3 +75,14 @@ def test_what_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
         only_writer(tmp_path / "file" / "x"),
     ):
         pass
+
+
+@pytest.mark.parametrize(("written", "expected"), [(0o600, 0o666 & ~UMASK), (0o664, 0o664 | 0o666 & ~UMASK)])
+def test_a_file_gets_the_permissions_of_the_umask_and_keeps_those_of_its_folder(
+    written: int, expected: int, tmp_path: Path
+) -> None:
+    """safetensors gives its owner alone permissions; a folder's access list may give a group more than the umask."""
+    with atomic_file(tmp_path / "a") as temporary:
+        temporary.touch()
+        temporary.chmod(written)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == expected
