@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from safetensors import SafetensorError
 
 from preprocessing.cli.options import run_command
 from tests.attack import hub, jobs, texts
@@ -81,6 +82,8 @@ UNSUPPORTED = "could not create a primitive descriptor for the matmul primitive"
             "out/a.json: cannot be written (No space left",
         ),
         (OSError(errno.EROFS, "Read-only file system", "out"), "out: cannot be written (Read-only file system)"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "a file of the output: cannot"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 57 vs 53"), "a file of the output:"),
         (MemoryError("Unable to allocate 3 GiB"), "out of memory (Unable to allocate 3 GiB)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),

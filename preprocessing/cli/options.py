@@ -35,6 +35,11 @@ OUT_OF_MEMORY = (  # in the messages of torch's RuntimeErrors: its allocators', 
     "could not create a primitive",
     "could not execute a primitive",
 )
+FULL_DISK = (  # in the messages of what torch and safetensors raise instead of an OSError
+    *(f"(os error {number})" for number in DISK_FULL),
+    "PytorchStreamWriter failed",
+    "unexpected pos",
+)
 SAID_BY_FIRST_SECONDS = 10.0  # for another process of distributed training to come as far
 
 
@@ -130,7 +135,7 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except (OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         sentence = what_ran_out(error)
         if sentence is None:
             raise
@@ -150,12 +155,14 @@ def _is_reader_gone() -> bool:
 
 def what_ran_out(error: Exception) -> str | None:
     """The sentence for a disk or a memory that is full, or a disk that became read-only; None for another error."""
-    if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS):
-        return (
-            f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); expected free disk "
-            "space: free some and run the same command again"
-        )
     message = " ".join(str(error).split())
+    is_of_disk = isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS)
+    if is_of_disk or any(words in message for words in FULL_DISK):
+        name = getattr(error, "filename", None) or "a file of the output"
+        reason = getattr(error, "strerror", None) or message[:200]
+        return (
+            f"{name}: cannot be written ({reason}); expected free disk space: free some and run the same command again"
+        )
     of_torch = isinstance(error, RuntimeError) and any(words in message for words in OUT_OF_MEMORY)
     of_torch &= "primitive descriptor" not in message  # what oneDNN cannot compute with any memory
     if isinstance(error, MemoryError) or of_torch or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
