@@ -18,9 +18,9 @@ from finetune.language_model.text import (
     open_text,
     perplexity_sentence,
     sentences_of,
+    sentences_to_evaluate,
 )
 from preprocessing.cli.progress import Steps
-from preprocessing.corpus.lines import open_raw_text
 from preprocessing.errors import InputError, UsageError
 from preprocessing.storage.atomic_write import atomic_file
 
@@ -90,6 +90,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     with Steps(console, 1).step("estimating n-grams", 0):
         normalise, text = open_text(config.text, config.profile, console)
         sentences = sentences_of(text, normalise, config.units)
+        to_evaluate = sentences_to_evaluate(config.evaluate, normalise, config.units)
         also = (BOUNDARY,) if config.units == "characters" else ()  # a text of single words has no space
         try:
             model = estimate(sentences, config.longest, min_count=config.min_count, also=also)
@@ -103,8 +104,8 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
         write_arpa(model, file)
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
-    if config.evaluate is not None:
-        figures = perplexity(as_dicts(model), sentences_of(open_raw_text(config.evaluate), normalise, config.units))
+    if to_evaluate:
+        figures = perplexity(as_dicts(model), to_evaluate)
         console.print(f"{config.evaluate}: {perplexity_sentence(*figures, config.units)}")
     return model
 

@@ -67,3 +67,11 @@ def sentences_of(text: RawText, normalise: Profile, units: str) -> list[list[str
     if not sentences:
         raise InputError(f"{text.reference}: no words in it; expected text: name another file, or another --profile")
     return sentences if units == "words" else [list(BOUNDARY.join(words)) for words in sentences]
+
+
+def sentences_to_evaluate(reference: str | None, normalise: Profile, units: str) -> list[list[str]]:
+    """Those of --evaluate, read before the work whose result they measure; none where it is not given.
+
+    Raises UserError where the text cannot be read or has no word in it.
+    """
+    return [] if reference is None else sentences_of(open_raw_text(reference), normalise, units)

@@ -18,12 +18,12 @@ from finetune.language_model.text import (
     open_text,
     perplexity_sentence,
     sentences_of,
+    sentences_to_evaluate,
 )
 from preprocessing.cli.cores import keep_threads_to_quota
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.cli.progress import Steps
-from preprocessing.corpus.lines import open_raw_text
 from preprocessing.errors import InputError, UsageError, first_line
 from preprocessing.storage.atomic_write import atomic_file
 from preprocessing.storage.folder_lock import only_writer
@@ -125,6 +125,7 @@ def train_language_model(config: TrainLstmConfig) -> TrainedLstm:
     console = Console(highlight=False, soft_wrap=True)
     normalise, text = open_text(config.text, config.profile, console)
     sentences = sentences_of(text, normalise, config.units)
+    to_evaluate = sentences_to_evaluate(config.evaluate, normalise, config.units)
     note_if_unspaced(config.text, sentences, config.units, console)
     training_sentences, held_out = hold_out(sentences, config.seed)
     units = known_units(training_sentences, config.units_size if config.units == "words" else None)
@@ -152,8 +153,8 @@ def train_language_model(config: TrainLstmConfig) -> TrainedLstm:
                 "--num_train_epochs, or lower --batch_tokens"
             )
         model = _train(training, config, console)
-    if config.evaluate is not None:
-        figures = model.perplexity(sentences_of(open_raw_text(config.evaluate), normalise, config.units))
+    if to_evaluate:
+        figures = model.perplexity(to_evaluate)
         console.print(f"{config.evaluate}: {perplexity_sentence(*figures, config.units)}")
     return TrainedLstm(model, training.seconds)
 

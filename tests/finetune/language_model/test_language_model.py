@@ -30,7 +30,7 @@ from finetune.language_model.ngram import (
 from finetune.language_model.train import TrainLstmConfig
 from preprocessing.cli import notes
 from preprocessing.corpus.lines import RawText, profile_by_language
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError, UserError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, write_manifest
 from tests.finetune.runs import tiny_run
@@ -304,6 +304,15 @@ def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     text = build_language_model(LanguageModelConfig(str(lines), tmp_path / "b.arpa", order=2, evaluate=str(lines)))
     assert sorted(text.words) == ["HELLO", "WORLD", "YOU"]
     assert "per word, over known words and sentence ends; 0 of 4 words unknown" in capsys.readouterr().out
+
+
+def test_a_text_to_evaluate_that_cannot_be_read_is_named_before_the_estimate(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("hello\n")
+    with pytest.raises(UserError, match=r"none\.txt"):
+        build_language_model(
+            LanguageModelConfig(str(tmp_path / "lines.txt"), tmp_path / "a.arpa", evaluate=str(tmp_path / "none.txt"))
+        )
+    assert not (tmp_path / "a.arpa").exists()
 
 
 def german(folder: Path) -> str:

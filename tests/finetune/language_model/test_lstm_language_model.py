@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape
 from finetune.language_model.lstm_training import LstmTraining, hold_out
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
 from finetune.language_model.train import TrainLstmConfig, train_language_model
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError, UserError
 from preprocessing.units import Vocabulary
 from tests.finetune.decoding.test_beam import LETTERS, frames, misheard, words_model
 
@@ -279,6 +281,42 @@ def test_an_interrupted_command_goes_on_and_one_with_other_options_is_refused(
     (tmp_path / "stopped" / "checkpoint.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read .*: delete checkpoint\.pt to train anew"):
         train_language_model(config("stopped"))
+
+
+def test_a_text_to_evaluate_that_cannot_be_read_is_named_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat\n")
+    config = TrainLstmConfig(str(tmp_path / "text.txt"), tmp_path / "lm", evaluate=str(tmp_path / "none.txt"))
+    with pytest.raises(UserError, match=r"none\.txt"):
+        train_language_model(config)
+    assert not (tmp_path / "lm").exists()
+
+
+def test_a_checkpoint_that_a_full_disk_does_not_take_is_one_sentence_and_leaves_the_one_before(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal
+from pathlib import Path
+from finetune.language_model import train
+from preprocessing.cli.options import run_command
+train.CHECKPOINT_SECONDS = 0.0
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+write, folder = train._write, Path({str(tmp_path)!r})
+
+def write_on_a_disk_that_is_full_at_the_third(training, checkpoint):
+    if training.batches_done == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+    write(training, checkpoint)
+
+train._write = write_on_a_disk_that_is_full_at_the_third
+(folder / "text.txt").write_text("the cat sat\\n" * 90)
+config = train.TrainLstmConfig(str(folder / "text.txt"), folder / "lm", hidden_size=32, batch_tokens=64, device="cpu")
+run_command(lambda: train.train_language_model(config))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ") and "expected free disk space" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert [path.name for path in (tmp_path / "lm").iterdir()] == ["checkpoint.pt"]
+    assert torch.load(tmp_path / "lm" / "checkpoint.pt", weights_only=True)["batches_done"] == 2
 
 
 def test_units_that_occur_once_alone_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
