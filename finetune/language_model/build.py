@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TextIO
 from rich.console import Console
 
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import BOUNDARY, NgramModel, as_dicts, write_arpa
+from finetune.language_model.ngram import BOUNDARY, NgramModel, limited_to, write_arpa
 from finetune.language_model.text import (
     check_one_profile,
     note_if_unspaced,
@@ -105,7 +105,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
     if to_evaluate:
-        figures = perplexity(as_dicts(model), to_evaluate)
+        figures = perplexity(limited_to(model, to_evaluate), to_evaluate)
         console.print(f"{config.evaluate}: {perplexity_sentence(*figures, config.units)}")
     return model
 

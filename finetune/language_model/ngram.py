@@ -11,7 +11,7 @@ import math
 import re
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -78,7 +78,7 @@ class NgramTable(Mapping[tuple[str, ...], tuple[float, float]]):
 class NgramModel:
     """A backoff n-gram model. `entries[n - 1]` maps each n-gram of n words to (ln probability, ln backoff weight).
 
-    They are dicts, or of a file `NgramTable`s, which need an eighth of the memory.
+    They are dicts, or of an estimate or a file `NgramTable`s, which need an eighth of the memory.
 
     >>> unigrams = {("<unk>",): (-3.0, 0.0), ("A",): (-1.0, -0.5), ("B",): (-1.5, -0.25), ("</s>",): (-2.0, 0.0)}
     >>> model = NgramModel((unigrams, {("A", "B"): (-0.1, 0.0)}))
@@ -152,16 +152,20 @@ def as_tables(model: NgramModel) -> list[NgramTable]:
     return tables
 
 
-def as_dicts(model: NgramModel) -> NgramModel:
-    """The same model with dicts, which score texts of many words 30 times as fast as tables, and take ten times the
-    memory.
-    """
-    entries = []
-    for table in as_tables(model):
-        names = np.array(list(table.words), object)
-        values = zip(table.logps.tolist(), table.backoffs.tolist(), strict=True)
-        entries.append(dict(zip(map(tuple, names[table.ids].tolist()), values, strict=True)))
-    return NgramModel(tuple(entries))
+def limited_to(model: NgramModel, sentences: Iterable[Sequence[str]]) -> NgramModel:
+    """The same model of these sentences alone: dicts, which score many times as fast as tables, of their n-grams."""
+    wanted: list[set[tuple[str, ...]]] = [{(UNKNOWN,)}, *(set() for _ in model.entries[1:])]
+    known = {word for (word,) in model.entries[0]}
+    for sentence in sentences:
+        marked = [BEGIN, *(word if word in known else UNKNOWN for word in sentence), END]
+        for n, ngrams in enumerate(wanted, 1):
+            ngrams.update(zip(*(marked[start:] for start in range(n)), strict=False))
+    return NgramModel(
+        tuple(
+            {ngram: values for ngram in ngrams if (values := table.get(ngram)) is not None}
+            for table, ngrams in zip(model.entries, wanted, strict=True)
+        )
+    )
 
 
 def read_arpa(path: Path) -> NgramModel:

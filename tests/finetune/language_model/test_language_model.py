@@ -23,7 +23,7 @@ from finetune.language_model.ngram import (
     UNKNOWN,
     NgramModel,
     NgramTable,
-    as_dicts,
+    limited_to,
     read_arpa,
     write_arpa,
 )
@@ -189,7 +189,9 @@ def test_an_arpa_file_says_the_same(tmp_path: Path, zipped: bool) -> None:
     read = read_arpa(path)
     for sentence in (list("abc"), list("zab"), [], list("cabbb")):
         assert read.score_sentence(sentence) == pytest.approx(model.score_sentence(sentence), abs=1e-4)
-        assert as_dicts(read).score_sentence(sentence) == read.score_sentence(sentence)
+        limited = limited_to(read, [sentence])
+        assert limited.score_sentence(sentence) == read.score_sentence(sentence)
+        assert sum(map(len, limited.entries)) <= 1 + 3 * (len(sentence) + 2)  # not of all its text, which fills memory
     assert perplexity(read, [list("az")])[1:] == (2, 1)
 
 
