@@ -148,7 +148,8 @@ def test_each_section_stands_where_it_has_content() -> None:
         assert f' id="{name}"' not in untimed and f'href="#{name}"' not in untimed
 
 
-def test_where_the_metric_is_the_cer_the_page_counts_characters() -> None:
+def test_where_the_metric_is_the_cer_the_page_counts_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.report.page.LONG_TEXT_WORDS", 100)
     summary, samples, timings = full_run(12)
     segmented = [dataclasses.replace(one, segments=one.scores["verbatim"]) for one in summary.systems]
     for metric, unit, other in (("wer", "words", "characters"), ("cer", "characters", "words")):
@@ -157,6 +158,9 @@ def test_where_the_metric_is_the_cer_the_page_counts_characters() -> None:
         assert f"Most confused {unit}" in text and f"Most confused {other}" not in text
         assert f"Insertions{unit.capitalize()}" in text and f"values with most {unit}" in text
         assert f'"metric":"{metric.upper()}","unit":"{unit[:-1]}"' in html
+        references = re.findall(r"<dt>Reference</dt>.*?</dd>", html, re.DOTALL)
+        assert any(f"{unit}</summary>" in text for text in references) == (metric == "cer")
+        assert set(re.findall(r"<summary>[\d,]+ (words|characters)</summary>", html)) <= {unit}
 
 
 def test_on_paper_the_table_is_repeated_in_groups_that_fit() -> None:
