@@ -39,6 +39,7 @@ class Display:
         self._prints_lines = shown and not shows_bars(self._console)
         self._began = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_LINES)
+        self._printed = self._began  # when a line of progress was printed last
         self._bar = _Bar(
             TextColumn("training"),
             BarColumn(bar_width=None),
@@ -68,31 +69,47 @@ class Display:
         self._bar.update(self._task, completed=step)
         now = time.monotonic()
         if not self._recent:
-            self._began = now
+            self._began = self._printed = now
             self._recent.append((now, step))
-        elif self._prints_lines and now - self._recent[-1][0] >= self._line_interval(now):
+        elif self._line_is_due(now):
             self._console.print(self._line(step, now))
             self._recent.append((now, step))
 
-    def _line_interval(self, now: float) -> float:
-        return max(LINE_SECONDS, (now - self._began) / MAX_LINES_SO_FAR)
+    def show_validating(self, name: str, done: int, total: int) -> None:
+        """Show how many batches of an evaluation set are done at the bar, or print it where a line is due."""
+        self._bar.update(self._task, state=f"{name}, batch {done} of {total}")
+        if self._line_is_due(time.monotonic()):
+            self._console.print(f"{name}: batch {done} of {total}")
+
+    def _line_is_due(self, now: float) -> bool:
+        """Whether a line of progress is to be printed, which the caller does then."""
+        interval = max(LINE_SECONDS, (now - self._began) / MAX_LINES_SO_FAR)
+        is_due = self._prints_lines and now - self._printed >= interval
+        if is_due:
+            self._printed = now
+        return is_due
 
     def _line(self, step: int, now: float) -> str:
         """How far the run is, the time since it was started or resumed, the time left, and the last loss."""
         then, step_then = self._recent[0]  # the first steps may be slower: caches fill, memory is allocated
         left = (now - then) / max(step - step_then, 1) * (self._max_steps - step)
         passed, remaining = (timedelta(seconds=round(one)) for one in (now - self._began, left))
-        loss = "" if self._last_values is None else f", loss {self._last_values['loss']:.3f}"
+        loss = f", {self._state()}" if self._last_values is not None else ""
         return f"step {step}/{self._max_steps}, {passed}, about {remaining} left{loss}"
+
+    def _state(self) -> str:
+        """The last loss of the training, where there is one."""
+        return "" if self._last_values is None else f"loss {self._last_values['loss']:.3f}"
 
     def show_training(self, values: Mapping[str, float]) -> None:
         """Show the fields of a line of kind "train" in the log at the bar."""
         self._last_values = values
         self._bar.below = Text(_figures(values), style="dim")
-        self._bar.update(self._task, state=f"loss {values['loss']:.3f}")
+        self._bar.update(self._task, state=self._state())
 
     def show_evaluation(self, step: int, evaluation: Evaluation, name: str = "validation") -> None:
         """Print the figures of an evaluation, those of the last training line, and samples. name: of the set."""
+        self._bar.update(self._task, state=self._state())
         blank = "" if evaluation.blank_ratio is None else f"  blank {100 * evaluation.blank_ratio:.0f} %"
         self._console.print(
             f"step {step}/{self._max_steps}  {_rates(evaluation)}  {name} loss {evaluation.loss:.3f}{blank}"

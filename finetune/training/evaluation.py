@@ -106,12 +106,17 @@ class Evaluator:
         return hashlib.sha256(content + by_characters).hexdigest()[:12]
 
     def run(
-        self, accelerator: Accelerator, module: nn.Module, is_interrupted: Callable[[], bool] = lambda: False
+        self,
+        accelerator: Accelerator,
+        module: nn.Module,
+        is_interrupted: Callable[[], bool] = lambda: False,
+        show: Callable[[int, int], object] = lambda done, total: None,
     ) -> Evaluation:
         """Evaluate `module`, each process on its share of the batches; all processes get the same Evaluation.
 
         An utterance that cannot be decoded counts with an empty hypothesis. is_interrupted: asked before each batch;
         where it is true in any process, all raise EvaluationInterruptedError, the others at the end of their share.
+        show: called after each batch with how many of this process's batches are done, and how many there are.
         """
         module.eval()
         transcripts: list[ValidationSample] = []
@@ -126,6 +131,7 @@ class Evaluator:
             of_batch, loss, n_labels = self._evaluate_batch(accelerator, module, loaded)
             transcripts += of_batch
             losses.append((loss, n_labels))
+            show(len(losses), len(own_batches))
         module.train()
         if any(sum_over_processes(accelerator, [broken_off])):
             raise EvaluationInterruptedError

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -255,7 +256,9 @@ class TrainingLoop:
         averaged = self._average.swapped_in() if self._average is not None else contextlib.nullcontext()
         with averaged, self._weights.gathered(module) as gathered:
             evaluations = {
-                name: self._evaluators[name].run(self._accelerator, gathered, lambda: self._interrupted)
+                name: self._evaluators[name].run(
+                    self._accelerator, gathered, lambda: self._interrupted, partial(display.show_validating, name)
+                )
                 for name in (MAIN, *others)
             }
             self._report(evaluations[MAIN], display)
@@ -313,7 +316,7 @@ class TrainingLoop:
         if len(steps) < 2:
             return
         self._best.mean_into(self._accelerator.unwrap_model(module), steps)
-        evaluation = self._evaluators[MAIN].run(self._accelerator, module)
+        evaluation = self._evaluators[MAIN].run(self._accelerator, module, show=partial(display.show_validating, MAIN))
         better = evaluation.rates < self._progress.ranking[0].rates
         self._mean = Best(evaluation.metric, evaluation.rates[0], steps) if better else None
         if self._accelerator.is_main_process:

@@ -156,7 +156,7 @@ def test_from_an_earlier_checkpoint_the_run_ends_with_the_same_weights(
         config = TrainConfig(output_dir=tmp_path, data=DataConfig(train=["train.jsonl"]))
         made_of = about.describe(config, parameters=1, training=[], validation=[], text_profile=profile("basic"))
         loop._writer.begin(config, made_of, [], step=begun)
-        monkeypatch.setattr(Evaluator, "run", lambda *_: evaluation(0.5))
+        monkeypatch.setattr(Evaluator, "run", lambda *_, **__: evaluation(0.5))
         monkeypatch.setattr(RunWriter, "draw_curve", lambda _: None)
         monkeypatch.setattr(loop, "_own_batches", lambda begun=begun: iter(batches[begun:]))
         assert loop.run()

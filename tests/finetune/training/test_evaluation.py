@@ -50,7 +50,10 @@ def test_spaces_count_in_validation_where_words_have_them(
     monkeypatch.setattr("finetune.training.evaluation.load_batches", lambda *_, **__: [None])
     heard = [evaluator._transcript("u", "打开灯", None)]
     monkeypatch.setattr(Evaluator, "_evaluate_batch", lambda *_: (heard, 0.0, 1))
-    assert evaluator.run(Accelerator(cpu=True), nn.Linear(1, 1)).cer == expected
+    shown: list[tuple[int, int]] = []
+    found = evaluator.run(Accelerator(cpu=True), nn.Linear(1, 1), show=lambda *batches: shown.append(batches))
+    assert found.cer == expected
+    assert shown == [(done, len(shown)) for done in range(1, len(shown) + 1)] != []
 
 
 def test_an_evaluation_counts_every_utterance_and_every_label_once(

@@ -119,7 +119,7 @@ def test_a_kill_between_checkpoint_and_model_leaves_what_the_log_says(
         made_of = about.describe(config, parameters=1, training=[], validation=[], text_profile=profile("basic"))
         loop._writer.begin(config, made_of, [], step=step)
         monkeypatch.setattr(loop, "_own_batches", lambda: itertools.repeat([]))
-        monkeypatch.setattr(Evaluator, "run", lambda *_: evaluation(rates[loop._progress.step]))
+        monkeypatch.setattr(Evaluator, "run", lambda *_, **__: evaluation(rates[loop._progress.step]))
         return loop
 
     def found() -> tuple[str, list[list[int]]]:

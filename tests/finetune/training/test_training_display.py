@@ -38,6 +38,18 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
         assert expected in stream.getvalue()
 
 
+def test_an_evaluation_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(display_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    stream = io.StringIO()
+    with Display(1000, True, Console(file=stream, width=80)) as display:
+        for done in range(1, 8):
+            clock[0] += 4.0
+            display.show_validating("validation", done, 7)
+        display.show_step(0)
+    assert stream.getvalue() == "validation: batch 3 of 7\nvalidation: batch 6 of 7\n"
+
+
 def test_of_a_set_in_which_nothing_is_said_the_words_are_counted() -> None:
     stream = io.StringIO()
     noise = (ValidationSample("1", "", "A B", 0.7), ValidationSample("2", "", "C", 0.7))

@@ -38,7 +38,7 @@ def test_a_run_saves_the_best_weights_and_at_its_end_their_mean_where_it_is_bett
         path = tmp_path / "samples.jsonl"
         return json.loads(path.read_text())["hypothesis"] if path.is_file() else None
 
-    def run(_: Evaluator, __: Accelerator, module: nn.Module, *___: object) -> Evaluation:
+    def run(_: Evaluator, __: Accelerator, module: nn.Module, *___: object, **____: object) -> Evaluation:
         rate, weight = next(rates), next(module.parameters())
         saved_before.append(saved())
         weights.append(float(weight.detach().mean()))
@@ -68,7 +68,7 @@ def test_the_mean_is_said_to_be_of_the_weights_that_are_there(
     loop = loop_of(tmp_path, average_best=3, max_steps=4, eval_steps=1)
     rates, kept = iter((0.9, 0.8, 0.6, 0.5, 0.4, 0.3)), tmp_path / "checkpoints" / "best"
     average_best = loop._average_best
-    monkeypatch.setattr(Evaluator, "run", lambda *_: evaluation(next(rates)))
+    monkeypatch.setattr(Evaluator, "run", lambda *_, **__: evaluation(next(rates)))
     monkeypatch.setattr(RunWriter, "draw_curve", lambda _: None)
     monkeypatch.setattr(loop, "_own_batches", lambda: itertools.repeat([]))
 
@@ -156,12 +156,12 @@ def test_the_moving_average_is_what_is_evaluated(tmp_path: Path, monkeypatch: py
     averaged = weight.detach().clone()
     nn.init.zeros_(weight)
 
-    def run(_: Accelerator, module: nn.Module, __: object) -> Evaluation:
+    def run(_: Accelerator, module: nn.Module, *__: object) -> Evaluation:
         found.append(next(module.parameters()).detach().clone())
         return evaluation(0.5)
 
     monkeypatch.setattr(loop._evaluators[MAIN], "run", run)
     monkeypatch.setattr(loop, "_report", lambda *_: None)
     monkeypatch.setattr(loop, "_rank", lambda *_: None)
-    loop._evaluate(loop._recogniser.module, SimpleNamespace())  # type: ignore[arg-type]
+    loop._evaluate(loop._recogniser.module, SimpleNamespace(show_validating=print))  # type: ignore[arg-type]
     assert torch.equal(found[0], averaged) and not weight.any()
