@@ -209,7 +209,10 @@ def whisper_weights(size: str) -> Path | str:
 
 
 def recipe_path(reference: str | Path, flag: str) -> Path:
-    """A configuration of finetune/train.py, `located`. Raises UsageError naming the flag where it is no file."""
+    """A configuration of finetune/train.py, as `resolve_reference` finds it.
+
+    Raises UsageError naming the flag where it is no file.
+    """
     path = Path(resolve_reference(reference))
     if not path.is_file():
         raise UsageError(

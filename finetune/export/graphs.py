@@ -45,9 +45,7 @@ LOGITS = "unnormalised; log_softmax over the last axis gives log-probabilities; 
 LAYERS = "/layers."  # in the names of nodes of the encoder's layers
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
 CHECKED_UTTERANCES = 8
-LONGEST_SECONDS = (
-    30.0  # of utterances of the check: attention grows with the square, and corpora hold recordings of hours
-)
+LONGEST_SECONDS = 30.0  # of utterances of the check: corpora hold recordings of hours, which take all memory
 MOST_OF_HUB = 1_000  # utterances that are read of a training corpus on the Hub
 OTHER_SPEECH = (
     "NOTE: int8 is adjusted to the embedded demo's synthetic English commands, as no training corpus of the run can be "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from finetune.export.graph_modules import LONGEST_CONVOLUTION
 from finetune.export.graphs import INPUTS, LAYERS, OUTPUTS, Check, GraphFacts, Runtime, Session, quiet
 from preprocessing.errors import UsageError
+from preprocessing.storage.atomic_write import permit_readers
 
 QUANTISED = ("MatMul", "Gemm", "LSTM")
 DESCRIBED = ("sample_rate", "shortest", "stride", "logits", "blank", "boundary", "special", "units")  # of GraphFacts
@@ -88,9 +89,8 @@ def _gather(traced: Path, out: Path) -> None:
     if len(list(traced.parent.iterdir())) == 1:
         traced.replace(out)
     else:
-        weights = out.with_name(f"{out.name}.data")
-        onnx.save(onnx.load(traced), out, save_as_external_data=True, location=weights.name)
-        weights.chmod(out.stat().st_mode)  # onnx lets nobody else read it
+        onnx.save(onnx.load(traced), out, save_as_external_data=True, location=f"{out.name}.data")
+        permit_readers(out.parent)
 
 
 def _quantise(path: Path, out: Path, *, with_convolution: bool) -> bool:

@@ -27,8 +27,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it replaces `path` when the block ends, and is removed when the block raises.
 
     The temporary name is hidden, in the same folder, unique to this call, and keeps the suffix, by which soundfile and
-    matplotlib choose the format. The file has at least the permissions that the umask leaves, whatever has
-    written it.
+    matplotlib choose the format. The file has at least the permissions that the umask leaves, whatever has written it.
     """
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
@@ -40,7 +39,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def permit_readers(folder: Path) -> None:
-    """Let all whom the umask allows read the files in a folder: safetensors writes them for their owner alone."""
+    """Let all whom the umask allows read the files in a folder: safetensors and onnx write theirs for
+    their owner alone.
+    """
     for path in folder.iterdir():
         if path.is_file():
             _permit(path)

@@ -152,7 +152,7 @@ def test_weights_that_torch_writes_as_many_files_become_one(
     if added == {"model.onnx.data"}:
         assert (out / "model.onnx.data").stat().st_mode == (out / GRAPH).stat().st_mode
         found, wanted = (logits_of(ONNX.open(folder / GRAPH, 1), waveforms()) for folder in (out, small))
-        assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+        torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-5)  # where weights lie may change the last bits
         (spec,) = parse_models(f"onnx={out}")
         weights = identified(load_system(spec, LoadOptions("cpu", None)).facts).weights
         assert [one.name for one in weights] == [GRAPH, f"{GRAPH}.data"]
